@@ -1,0 +1,62 @@
+/* tensor_file.h: the tensors in weight files, by name, whatever the format. Knows offsets
+ * and shapes, and reads bytes; knows no device. Weight files are untrusted input. */
+#ifndef DIFFENS_TENSOR_FILE_H
+#define DIFFENS_TENSOR_FILE_H
+
+#include "diffens/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum file_dtype {
+    FILE_F64, FILE_F32, FILE_F16, FILE_BF16,
+    FILE_I64, FILE_I32, FILE_I16, FILE_I8, FILE_U8, FILE_BOOL,
+};
+
+#define FILE_MAX_RANK 8
+
+struct tensor_entry {
+    char *name;
+    enum file_dtype dtype;
+    int rank;
+    int64_t dim[FILE_MAX_RANK];
+    int part;        /* index into tensor_file.parts */
+    uint64_t offset; /* of the first byte, from the start of that part */
+    uint64_t bytes;
+};
+
+/* One file on disk, kept open for reading. */
+struct tensor_part {
+    char *path;
+    int fd;
+    uint64_t size;
+};
+
+/* Tensors of one network: one file, or the shards that an index names. Entries are sorted
+ * by name. Start from `{0}`. */
+struct tensor_file {
+    struct tensor_entry *entries;
+    size_t count;
+    struct tensor_part *parts;
+    int part_count;
+};
+
+/* Opens `path`: a .safetensors file, or a .safetensors.index.json whose shards lie beside
+ * it. Everything but the tensors' bytes is read and checked. False with ERR_INPUT; then
+ * `t` is closed. */
+bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e);
+
+/* Frees everything. Accepts a zeroed or half-built object. */
+void tensor_file_close(struct tensor_file *t);
+
+/* The entry of that name, or NULL. */
+const struct tensor_entry *tensor_file_find(const struct tensor_file *t, const char *name);
+
+/* Reads the entry's bytes (little-endian, row-major) into `out`, `entry->bytes` long. */
+bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,
+                      void *out, struct err *e);
+
+size_t file_dtype_size(enum file_dtype dtype);
+const char *file_dtype_name(enum file_dtype dtype); /* as safetensors spells it: "F32" */
+
+#endif

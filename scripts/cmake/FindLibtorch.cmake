@@ -1,0 +1,36 @@
+# Finds libtorch without the CUDA toolkit that Torch's own package file asks for.
+# Looks in LIBTORCH (variable or environment), CMAKE_PREFIX_PATH and the project's own
+# environment (.venv). Defines the target Libtorch::Libtorch.
+file(GLOB venv_torch ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+set(hints ${LIBTORCH} $ENV{LIBTORCH} ${venv_torch})
+
+find_path(LIBTORCH_INCLUDE_DIR ATen/ATen.h HINTS ${hints} PATH_SUFFIXES include)
+find_library(LIBTORCH_TORCH_CPU torch_cpu HINTS ${hints} PATH_SUFFIXES lib)
+find_library(LIBTORCH_C10 c10 HINTS ${hints} PATH_SUFFIXES lib)
+find_library(LIBTORCH_TORCH_CUDA torch_cuda HINTS ${hints} PATH_SUFFIXES lib)
+find_library(LIBTORCH_C10_CUDA c10_cuda HINTS ${hints} PATH_SUFFIXES lib)
+mark_as_advanced(LIBTORCH_INCLUDE_DIR LIBTORCH_TORCH_CPU LIBTORCH_C10
+                 LIBTORCH_TORCH_CUDA LIBTORCH_C10_CUDA)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Libtorch
+    REQUIRED_VARS LIBTORCH_TORCH_CPU LIBTORCH_C10 LIBTORCH_INCLUDE_DIR
+    REASON_FAILURE_MESSAGE "run scripts/setup, or set LIBTORCH to a copy of libtorch")
+
+if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
+    add_library(Libtorch::Libtorch INTERFACE IMPORTED)
+    target_include_directories(Libtorch::Libtorch SYSTEM INTERFACE ${LIBTORCH_INCLUDE_DIR})
+    # A library whose symbols nobody names registers the CUDA kernels: it must stay linked.
+    # It stays out where the NVIDIA libraries that it needs are not installed.
+    get_filename_component(libtorch_lib ${LIBTORCH_C10} DIRECTORY)
+    get_filename_component(site_packages ${libtorch_lib}/../.. ABSOLUTE)
+    file(GLOB nvidia_libraries ${site_packages}/nvidia/*/lib/libcudart.so*
+                               ${site_packages}/nvidia/cu*/lib/libcudart.so*
+                               ${libtorch_lib}/libcudart*.so*)
+    if(LIBTORCH_TORCH_CUDA AND nvidia_libraries)
+        target_link_libraries(Libtorch::Libtorch INTERFACE
+            -Wl,--no-as-needed ${LIBTORCH_TORCH_CUDA} ${LIBTORCH_C10_CUDA} -Wl,--as-needed)
+        message(STATUS "libtorch: with CUDA")
+    endif()
+    target_link_libraries(Libtorch::Libtorch INTERFACE ${LIBTORCH_TORCH_CPU} ${LIBTORCH_C10})
+endif()

@@ -1,0 +1,37 @@
+/* error.c: records the first failure. Leaves printing to main.c. */
+#include "diffens/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool err_set(struct err *e, int code, const char *format, ...)
+{
+    if (e->code != ERR_OK)
+        return false;
+    e->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->message, sizeof e->message, format, args);
+    va_end(args);
+    return false;
+}
+
+bool err_hint(struct err *e, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->hint, sizeof e->hint, format, args);
+    va_end(args);
+    return false;
+}
+
+bool err_in_file(struct err *e, const char *path)
+{
+    char message[sizeof e->message];
+    memcpy(message, e->message, sizeof message);
+    int head = snprintf(e->message, sizeof e->message, "%s: ", path);
+    if (head > 0 && (size_t)head < sizeof e->message)
+        snprintf(e->message + head, sizeof e->message - (size_t)head, "%s", message);
+    return false;
+}
