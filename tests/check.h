@@ -9,23 +9,22 @@
 
 static int check_failures;
 
-#define CHECK(condition)                                                                  \
-    check_that((condition), __FILE__, __LINE__, #condition)
+#define CHECK(condition) check_that((condition), __FILE__, __LINE__, #condition)
 
-#define CHECK_INT(found, expected)                                                        \
+#define CHECK_INT(found, expected)                                                       \
     check_int((long long)(found), (long long)(expected), __FILE__, __LINE__, #found)
 
-#define CHECK_STR(found, expected)                                                        \
+#define CHECK_STR(found, expected)                                                       \
     check_str((found), (expected), __FILE__, __LINE__, #found)
 
 /* `found` contains `part`: for error messages, whose full text may hold a path. */
 #define CHECK_HAS(found, part) check_has((found), (part), __FILE__, __LINE__, #found)
 
-#define RUN(test)                                                                         \
-    do {                                                                                  \
-        int before = check_failures;                                                      \
-        test();                                                                           \
-        printf("%s %s\n", check_failures == before ? "ok  " : "FAIL", #test);             \
+#define RUN(test)                                                                        \
+    do {                                                                                 \
+        int before = check_failures;                                                     \
+        test();                                                                          \
+        printf("%s %s\n", check_failures == before ? "ok  " : "FAIL", #test);            \
     } while (0)
 
 #define CHECK_EXIT() (check_failures ? 1 : 0)
@@ -58,14 +57,14 @@ static inline void check_str(const char *found, const char *expected, const char
             found ? found : "(null)", expected);
 }
 
-static inline void check_has(const char *found, const char *part, const char *file, int line,
-                             const char *what)
+static inline void check_has(const char *found, const char *part, const char *file,
+                             int line, const char *what)
 {
     if (found && strstr(found, part))
         return;
     check_failures++;
-    fprintf(stderr, "%s:%d: %s: found \"%s\", expected it to contain \"%s\"\n", file, line,
-            what, found ? found : "(null)", part);
+    fprintf(stderr, "%s:%d: %s: found \"%s\", expected it to contain \"%s\"\n", file,
+            line, what, found ? found : "(null)", part);
 }
 
 #endif

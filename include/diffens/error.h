@@ -5,18 +5,22 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Exit statuses of the program; the README documents each. */
 enum err_code {
     ERR_OK = 0,
-    ERR_BUG = 1,        /* please report */
-    ERR_USAGE = 2,      /* command line */
-    ERR_INPUT = 3,      /* bad or missing input */
-    ERR_OUTPUT = 4,     /* output cannot be written */
-    ERR_MEMORY = 5,     /* out of memory after every fallback */
-    ERR_NONFINITE = 6,  /* non-finite numbers after the fp32 retry */
-    ERR_DEVICE = 7,     /* no such device, or it broke */
-    ERR_LOCKED = 8,     /* another live run holds the directory */
-    ERR_STOPPED = 75,   /* stopped on request, state saved */
+    ERR_BUG = 1,       /* please report */
+    ERR_USAGE = 2,     /* command line */
+    ERR_INPUT = 3,     /* bad or missing input */
+    ERR_OUTPUT = 4,    /* output cannot be written */
+    ERR_MEMORY = 5,    /* out of memory after every fallback */
+    ERR_NONFINITE = 6, /* non-finite numbers after the fp32 retry */
+    ERR_DEVICE = 7,    /* no such device, or it broke */
+    ERR_LOCKED = 8,    /* another live run holds the directory */
+    ERR_STOPPED = 75,  /* stopped on request, state saved */
 };
 
 /* One failure: `message` says file, field, found, expected; `hint`, when not empty, what
@@ -33,10 +37,15 @@ bool err_set(struct err *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Adds a hint to a recorded failure. Returns false. */
-bool err_hint(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool err_hint(struct err *e, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Puts "<path>: " in front of the message of a failure that does not name its file yet.
  * Returns false. */
 bool err_in_file(struct err *e, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,4 +1,5 @@
-/* image.h: 8-bit RGB pictures, and the image tensor on disk. Knows no tensors, no device. */
+/* image.h: 8-bit RGB pictures, and the image tensor on disk. Knows no tensors, no device.
+ */
 #ifndef DIFFENS_IMAGE_H
 #define DIFFENS_IMAGE_H
 
@@ -33,6 +34,10 @@ struct image_text {
 /* Publishes a PNG under `path`: complete, or not at all. ERR_OUTPUT, ERR_MEMORY. */
 bool image_write_png(const struct image *image, const char *path,
                      const struct image_text *texts, int text_count, struct err *e);
+
+/* The text that a PNG carries under a keyword, as UTF-8; the caller frees it. NULL with
+ * ERR_INPUT where the file is no PNG or has no such text. */
+char *image_read_png_text(const char *path, const char *keyword, struct err *e);
 
 /* The image tensor: an .npy file of shape [N,M,H,W,3], uint8, readable by numpy.load with
  * mmap_mode="r". Cells are read and written one at a time, so host memory does not grow

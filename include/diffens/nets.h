@@ -10,7 +10,8 @@
 
 #define NET_MAX_LEVELS 8
 
-/* ---- CLIP text encoder (transformers: CLIPTextModel) ---------------------------------- */
+/* ---- CLIP text encoder (transformers: CLIPTextModel) ----------------------------------
+ */
 
 struct clip_text_config {
     int64_t vocab_size;
@@ -23,13 +24,14 @@ struct clip_text_config {
     double layer_norm_eps;
 };
 
-/* ids [B,T] i64 -> last hidden state after the final norm [B,T,D]. With skip_last > 0 that
- * many layers at the end are left out: 1 is the penultimate layer, as SD 2.x uses. `w` is
- * the node that holds `embeddings`, `encoder`, `final_layer_norm`. */
+/* ids [B,T] i64 -> last hidden state after the final norm [B,T,D]. With skip_last > 0
+ * that many layers at the end are left out: 1 is the penultimate layer, as SD 2.x uses.
+ * `w` is the node that holds `embeddings`, `encoder`, `final_layer_norm`. */
 tc_tensor *clip_text_forward(tc_scope *s, weights w, const struct clip_text_config *c,
                              tc_tensor *ids, int skip_last);
 
-/* ---- UNet (diffusers: UNet2DConditionModel, block types of SD 1.x and 2.x) ------------- */
+/* ---- UNet (diffusers: UNet2DConditionModel, block types of SD 1.x and 2.x)
+ * ------------- */
 
 struct unet_config {
     int64_t in_channels, out_channels;
@@ -37,10 +39,11 @@ struct unet_config {
     int64_t block_out_channels[NET_MAX_LEVELS];
     int layers_per_block[NET_MAX_LEVELS];
     int transformer_layers[NET_MAX_LEVELS];
-    int heads[NET_MAX_LEVELS];            /* attention heads at each level */
-    bool down_attention[NET_MAX_LEVELS];  /* CrossAttnDownBlock2D, else DownBlock2D */
-    bool up_attention[NET_MAX_LEVELS];    /* CrossAttnUpBlock2D, else UpBlock2D */
-    bool mid_attention;                   /* UNetMidBlock2DCrossAttn, else UNetMidBlock2D */
+    int heads[NET_MAX_LEVELS];           /* attention heads at each level */
+    bool down_attention[NET_MAX_LEVELS]; /* CrossAttnDownBlock2D, else DownBlock2D */
+    bool up_attention[NET_MAX_LEVELS];   /* CrossAttnUpBlock2D, else UpBlock2D, in the
+                                            order of up_blocks: lowest level first */
+    bool mid_attention; /* UNetMidBlock2DCrossAttn, else UNetMidBlock2D */
     bool only_cross_attention[NET_MAX_LEVELS];
     bool use_linear_projection;
     int64_t cross_attention_dim;
@@ -56,18 +59,19 @@ struct unet_config {
 /* The text that steers a generation and, from the first forward run on, the keys and
  * values that each cross-attention makes of it: they do not change between steps. */
 struct unet_condition {
-    tc_scope *scope;   /* owns `text` and the cache; outlives the steps */
-    tc_tensor *text;   /* [B,T,cross_attention_dim] */
+    tc_scope *scope; /* owns `text` and the cache; outlives the steps */
+    tc_tensor *text; /* [B,T,cross_attention_dim] */
     tc_tensor *keys[UNET_MAX_CROSS_ATTENTIONS];
     tc_tensor *values[UNET_MAX_CROSS_ATTENTIONS];
-    int next;          /* cross-attentions passed in the present forward run */
+    int next; /* cross-attentions passed in the present forward run */
 };
 
 /* x [B,C,h,w], one timestep for the whole batch -> epsilon or v, [B,Cout,h,w] */
 tc_tensor *unet_forward(tc_scope *s, weights w, const struct unet_config *c, tc_tensor *x,
                         double timestep, struct unet_condition *condition);
 
-/* ---- VAE (diffusers: AutoencoderKL) ----------------------------------------------------- */
+/* ---- VAE (diffusers: AutoencoderKL)
+ * ----------------------------------------------------- */
 
 struct vae_config {
     int64_t in_channels, out_channels, latent_channels;
@@ -90,11 +94,12 @@ tc_tensor *vae_encode(tc_scope *s, weights w, const struct vae_config *c, tc_ten
  * overshoot */
 tc_tensor *vae_decode(tc_scope *s, weights w, const struct vae_config *c, tc_tensor *z);
 
-/* ---- VQGAN (taming-transformers: VQModel) ------------------------------------------------ */
+/* ---- VQGAN (taming-transformers: VQModel)
+ * ------------------------------------------------ */
 
 struct vqgan_config {
     int64_t in_channels, out_channels;
-    int64_t ch;                     /* channels after conv_in */
+    int64_t ch; /* channels after conv_in */
     int levels;
     int64_t ch_mult[NET_MAX_LEVELS];
     int num_res_blocks;
@@ -106,14 +111,16 @@ struct vqgan_config {
 int64_t vqgan_factor(const struct vqgan_config *c);
 
 /* E: x [B,3,H,W] in [-1,1] -> `preconv` latent [B,z_channels,h,w] */
-tc_tensor *vqgan_encode(tc_scope *s, weights w, const struct vqgan_config *c, tc_tensor *x);
+tc_tensor *vqgan_encode(tc_scope *s, weights w, const struct vqgan_config *c,
+                        tc_tensor *x);
 
 /* C: quant_conv, `preconv` -> `prequant` latent [B,embed_dim,h,w] */
 tc_tensor *vqgan_quant_conv(tc_scope *s, weights w, const struct vqgan_config *c,
                             tc_tensor *z);
 
 /* Indices [B,h,w] i64 of the codebook entries nearest to z [B,embed_dim,h,w] */
-tc_tensor *vqgan_nearest(tc_scope *s, weights w, const struct vqgan_config *c, tc_tensor *z);
+tc_tensor *vqgan_nearest(tc_scope *s, weights w, const struct vqgan_config *c,
+                         tc_tensor *z);
 
 /* Codebook entries at indices [B,h,w] -> [B,embed_dim,h,w] */
 tc_tensor *vqgan_lookup(tc_scope *s, weights w, const struct vqgan_config *c,
@@ -125,6 +132,7 @@ tc_tensor *vqgan_quantize(tc_scope *s, weights w, const struct vqgan_config *c,
 
 /* D(P(z)): post_quant_conv and decoder, `postquant` latent -> [B,3,H,W] in [-1,1] but for
  * overshoot */
-tc_tensor *vqgan_decode(tc_scope *s, weights w, const struct vqgan_config *c, tc_tensor *z);
+tc_tensor *vqgan_decode(tc_scope *s, weights w, const struct vqgan_config *c,
+                        tc_tensor *z);
 
 #endif

@@ -1,6 +1,6 @@
-/* nn.h: layers with weights. Each takes the node that holds its tensors and the sizes that
- * the architecture demands; a checkpoint with other shapes is refused by name. Dimension
- * letters: tc.h. Leaves the composition to nets.h. */
+/* nn.h: layers with weights. Each takes the node that holds its tensors and the sizes
+ * that the architecture demands; a checkpoint with other shapes is refused by name.
+ * Dimension letters: tc.h. Leaves the composition to nets.h. */
 #ifndef DIFFENS_NN_H
 #define DIFFENS_NN_H
 
@@ -28,8 +28,8 @@ tc_tensor *nn_layer_norm(tc_scope *s, weights w, tc_tensor *x, double eps);
 tc_tensor *nn_embedding(tc_scope *s, weights w, tc_tensor *ids, int64_t count,
                         int64_t width);
 
-/* Multi-head attention on projected q [B,T,D], k and v [B,S,D] -> [B,T,D]; D is a multiple
- * of heads. */
+/* Multi-head attention on projected q [B,T,D], k and v [B,S,D] -> [B,T,D]; D is a
+ * multiple of heads. */
 tc_tensor *nn_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v, int heads,
                         bool causal);
 

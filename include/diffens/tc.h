@@ -7,7 +7,8 @@
  *
  * Errors: after the first failure every operation does nothing and returns NULL, and a
  * NULL operand is never looked at. Check tc_ok() in the condition of step loops, and
- * tc_check() before values leave the tensor world and at the end of a stage. Nowhere else.
+ * tc_check() before values leave the tensor world and at the end of a stage. Nowhere
+ * else.
  *
  * Dimension letters, here and in nn.h and nets.h:
  *   B batch   N cases   M models   C channels   H W image   h w latent
@@ -41,8 +42,8 @@ struct tc_shape {
 };
 
 /* SHAPE(2, -1, 64): a struct tc_shape by value. */
-#define SHAPE(...)                                                                        \
-    ((struct tc_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),         \
+#define SHAPE(...)                                                                       \
+    ((struct tc_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),        \
                        {__VA_ARGS__}})
 
 /* ---- The root ---------------------------------------------------------------------- */
@@ -63,6 +64,7 @@ void tc_close(tc_scope *root);
 /* The device the root works on, as libtorch names it ("cpu", "cuda:0"). */
 const char *tc_device(const tc_scope *s);
 bool tc_is_cpu(const tc_scope *s);
+bool tc_is_meta(const tc_scope *s);
 int tc_threads(void);
 
 /* The version of the libtorch that is linked, for example "2.13.0". */
@@ -98,7 +100,8 @@ tc_tensor *tc_pop(tc_scope *s, tc_tensor *out);
 tc_tensor *tc_replace(tc_scope *s, tc_tensor *old, tc_tensor *next);
 
 /* Says what is going on in `s`, for the sticky error's text: "poster: unet, step 12". */
-void tc_context(tc_scope *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tc_context(tc_scope *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* False once anything failed under this root. */
 bool tc_ok(const tc_scope *s);
@@ -113,7 +116,8 @@ bool tc_check(const tc_scope *s, struct err *e);
 /* Forgets the sticky error, so that a caller can try again in another way. */
 void tc_recover(tc_scope *s);
 
-/* ---- Sizes: 1 after a failure, never 0 ---------------------------------------------- */
+/* ---- Sizes: 1 after a failure, never 0 ----------------------------------------------
+ */
 
 int64_t tc_size(const tc_tensor *x, int dim); /* negative dims count from the end */
 int tc_rank(const tc_tensor *x);
@@ -121,7 +125,8 @@ int64_t tc_numel(const tc_tensor *x);
 enum tc_dtype tc_dtype_of(const tc_tensor *x);
 size_t tc_dtype_size(enum tc_dtype dtype);
 
-/* ---- Host to device and back --------------------------------------------------------- */
+/* ---- Host to device and back ---------------------------------------------------------
+ */
 
 /* Copies host numbers, row-major, of type `dtype`, to the device. */
 tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
@@ -134,15 +139,16 @@ typedef bool tc_fill_fn(void *bytes, size_t size, void *user, struct err *e);
 tc_tensor *tc_from_fill(tc_scope *s, enum tc_dtype stored, enum tc_dtype dtype,
                         struct tc_shape shape, tc_fill_fn *fill, void *user);
 
-/* Copies x, cast to `dtype`, row-major, into `out` of `bytes` bytes. Waits for the device.
- * False, with `out` untouched, after a failure. */
+/* Copies x, cast to `dtype`, row-major, into `out` of `bytes` bytes. Waits for the
+ * device. False, with `out` untouched, after a failure. */
 bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out,
                 size_t bytes);
 
 /* True when every element is finite. Waits for the device. */
 bool tc_all_finite(tc_scope *s, const tc_tensor *x);
 
-/* ---- Making tensors ------------------------------------------------------------------ */
+/* ---- Making tensors ------------------------------------------------------------------
+ */
 
 tc_tensor *tc_zeros(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape);
 tc_tensor *tc_arange(tc_scope *s, int64_t count); /* f32 [count]: 0, 1, 2, ... */
@@ -155,7 +161,8 @@ tc_rng *tc_rng_new(tc_scope *s, uint64_t seed);
  * of torch.randn(shape, generator=g), whatever the device. */
 tc_tensor *tc_randn(tc_scope *s, tc_rng *rng, struct tc_shape shape);
 
-/* ---- Conversion and shape ------------------------------------------------------------ */
+/* ---- Conversion and shape ------------------------------------------------------------
+ */
 
 tc_tensor *tc_cast(tc_scope *s, tc_tensor *x, enum tc_dtype dtype);
 tc_tensor *tc_contiguous(tc_scope *s, tc_tensor *x);
@@ -167,7 +174,8 @@ tc_tensor *tc_slice(tc_scope *s, tc_tensor *x, int dim, int64_t start, int64_t e
 tc_tensor *tc_cat(tc_scope *s, int count, tc_tensor *const *x, int dim);
 tc_tensor *tc_pad(tc_scope *s, tc_tensor *x, int left, int right, int top, int bottom);
 
-/* ---- Arithmetic (operands broadcast) -------------------------------------------------- */
+/* ---- Arithmetic (operands broadcast) --------------------------------------------------
+ */
 
 tc_tensor *tc_add(tc_scope *s, tc_tensor *a, tc_tensor *b);
 tc_tensor *tc_sub(tc_scope *s, tc_tensor *a, tc_tensor *b);
@@ -187,11 +195,12 @@ tc_tensor *tc_silu(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_gelu(tc_scope *s, tc_tensor *x);       /* exact, by erf */
 tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x); /* x * sigmoid(1.702 x) */
 tc_tensor *tc_softmax(tc_scope *s, tc_tensor *x, int dim);
-tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim); /* drops the dimension */
+tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim);    /* drops the dimension */
 tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim); /* i64, drops the dimension */
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
 
-/* ---- Layers: fused kernels; NULL bias where there is none ------------------------------ */
+/* ---- Layers: fused kernels; NULL bias where there is none
+ * ------------------------------ */
 
 /* [...,Din], [Dout,Din], [Dout] -> [...,Dout] */
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias);
@@ -207,14 +216,16 @@ tc_tensor *tc_layer_norm(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor
 /* ids [...] i64, table [K,D] -> [...,D] */
 tc_tensor *tc_embedding(tc_scope *s, tc_tensor *ids, tc_tensor *table);
 /* softmax(q k^T / sqrt(D)) v over [B,heads,T,D]; causal: token t sees tokens <= t only */
-tc_tensor *tc_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v, bool causal);
+tc_tensor *tc_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v,
+                        bool causal);
 /* [B,C,H,W] -> [B,C,height,width]: nearest neighbour */
 tc_tensor *tc_resize_nearest(tc_scope *s, tc_tensor *x, int64_t height, int64_t width);
 /* [B,C,H,W] -> [B,C,height,width]: bicubic, antialiased, as
  * torch.nn.functional.interpolate(mode="bicubic", antialias=True) */
 tc_tensor *tc_resize_bicubic(tc_scope *s, tc_tensor *x, int64_t height, int64_t width);
 
-/* ---- Looking inside ------------------------------------------------------------------ */
+/* ---- Looking inside ------------------------------------------------------------------
+ */
 
 /* Called for every tensor that a network reports under its module's name; parity tests
  * use it to name the first block that differs. */

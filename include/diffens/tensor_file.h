@@ -9,8 +9,16 @@
 #include <stdint.h>
 
 enum file_dtype {
-    FILE_F64, FILE_F32, FILE_F16, FILE_BF16,
-    FILE_I64, FILE_I32, FILE_I16, FILE_I8, FILE_U8, FILE_BOOL,
+    FILE_F64,
+    FILE_F32,
+    FILE_F16,
+    FILE_BF16,
+    FILE_I64,
+    FILE_I32,
+    FILE_I16,
+    FILE_I8,
+    FILE_U8,
+    FILE_BOOL,
 };
 
 #define FILE_MAX_RANK 8
@@ -32,6 +40,11 @@ struct tensor_part {
     uint64_t size;
 };
 
+/* A text that the file carries beside its tensors. */
+struct tensor_text {
+    char *key, *value;
+};
+
 /* Tensors of one network: one file, or the shards that an index names. Entries are sorted
  * by name. Start from `{0}`. */
 struct tensor_file {
@@ -39,6 +52,8 @@ struct tensor_file {
     size_t count;
     struct tensor_part *parts;
     int part_count;
+    struct tensor_text *metadata; /* of all parts, by key within each */
+    size_t metadata_count;
 };
 
 /* Opens `path`: a .safetensors file, or a .safetensors.index.json whose shards lie beside
@@ -50,7 +65,11 @@ bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e);
 void tensor_file_close(struct tensor_file *t);
 
 /* The entry of that name, or NULL. */
-const struct tensor_entry *tensor_file_find(const struct tensor_file *t, const char *name);
+const struct tensor_entry *tensor_file_find(const struct tensor_file *t,
+                                            const char *name);
+
+/* The first metadata text under that key, or NULL. */
+const char *tensor_file_metadata(const struct tensor_file *t, const char *key);
 
 /* Reads the entry's bytes (little-endian, row-major) into `out`, `entry->bytes` long. */
 bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,

@@ -12,13 +12,14 @@ typedef struct weights {
     struct w_node *node;
 } weights;
 
-/* Reads every tensor of `file` whose name begins with `prefix` (the prefix is dropped; ""
- * takes all) into `model`, floating-point ones as `dtype`. With a `model` on the "meta"
- * device nothing is read: names and shapes only, for weights_check(). The tensors belong
- * to the scope, the names to the returned root, which the caller unloads first. On
- * failure `e` is set and the root's node is NULL. */
+/* Reads tensors of `file` whose names begin with `prefix` (the prefix is dropped; "" takes
+ * all) into `model`, floating-point ones as `dtype`. With a `model` on the "meta" device
+ * nothing is read: names and shapes only, for weights_check(). `wanted`, such a tree after
+ * a forward run, leaves out what that run did not ask for; with a NULL node everything is
+ * loaded. The tensors belong to the scope, the names to the returned root, which the caller
+ * unloads first. On failure `e` is set and the root's node is NULL. */
 weights weights_load(tc_scope *model, const struct tensor_file *file, const char *prefix,
-                     enum tc_dtype dtype, struct err *e);
+                     weights wanted, enum tc_dtype dtype, struct err *e);
 
 /* Frees the names. Accepts a root whose node is NULL. */
 void weights_unload(weights root);
@@ -43,8 +44,8 @@ const char *w_name(weights w, char *name, size_t size);
  * or has in another shape, and what the file has and the network never asked for. */
 struct weights_findings {
     int64_t missing, mismatched, unused;
-    int64_t parameters;  /* elements that the network uses */
-    char wrong[640];     /* the first five missing or mismatched tensors, in words */
+    int64_t parameters; /* elements that the network uses */
+    char wrong[640];    /* the first five missing or mismatched tensors, in words */
     char first_unused[256];
 };
 struct weights_findings weights_check(weights root);

@@ -18,7 +18,7 @@ import hands
 import scenes
 
 SEED = 20
-COUNTS = {"train": 12000, "heldout": 432}
+COUNTS = {"train": 10000, "heldout": 432}
 FIRST_SEED = {"train": 0, "heldout": 1 << 24}
 
 

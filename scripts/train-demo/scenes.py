@@ -12,7 +12,7 @@ SUBJECTS = ("house", "castle", "boat", "tree", "mountain", "cat",
             "fish", "flower", "car", "balloon", "bird", "butterfly")
 COLOURS = {
     "red": (212, 44, 42), "orange": (240, 138, 36), "yellow": (247, 212, 62),
-    "green": (62, 158, 74), "blue": (48, 104, 208), "purple": (132, 66, 176),
+    "green": (62, 158, 74), "blue": (48, 104, 208), "purple": (150, 62, 172),
     "pink": (245, 142, 184), "white": (242, 242, 244),
 }
 SETTINGS = {
@@ -237,7 +237,7 @@ def draw_cat(sketch, colour, rng):
                        CREAM, 0.9, ink=False)
     sketch.add(polygon((-0.07, -0.35), (0.07, -0.35), (0, -0.27)), (226, 96, 116), 1.0)
     for side in (-1, 1):
-        sketch.add(stroke(0, -0.26, side * 0.1, -0.17, 0.03), INK, 1.0, ink=False)
+        sketch.add(stroke(0, -0.19, side * 0.12, -0.24, 0.03), INK, 1.0, ink=False)
 
 
 def draw_fish(sketch, colour, rng):

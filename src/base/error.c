@@ -1,6 +1,8 @@
 /* error.c: records the first failure. Leaves printing to main.c. */
 #include "diffens/error.h"
 
+#include "base/str.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +32,9 @@ bool err_in_file(struct err *e, const char *path)
 {
     char message[sizeof e->message];
     memcpy(message, e->message, sizeof message);
-    int head = snprintf(e->message, sizeof e->message, "%s: ", path);
+    char shown[512];
+    str_show(shown, sizeof shown, path);
+    int head = snprintf(e->message, sizeof e->message, "%s: ", shown);
     if (head > 0 && (size_t)head < sizeof e->message)
         snprintf(e->message + head, sizeof e->message - (size_t)head, "%s", message);
     return false;

@@ -1,0 +1,109 @@
+/* options.h: every setting of a run, with its range and default. Filled by
+ * options_parse() (src/cli); the texts, ranges and defaults of --help come from the table
+ * in src/cli/option_table.c. */
+#ifndef DIFFENS_OPTIONS_H
+#define DIFFENS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OPTIONS_MAX_MODELS 32
+#define OPTIONS_MAX_GAMMAS 256
+#define OPTIONS_MAX_WEIGHTS 64
+
+/* Bits, so that an option can belong to several. */
+enum command_bit { COMMAND_GENERATE = 1, COMMAND_BLEND = 2 };
+
+enum noise_mode { NOISE_SHARED, NOISE_INDEPENDENT };
+enum dtype_mode { DTYPE_AUTO, DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
+enum progress_mode { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
+
+/* Bits; the order is the order in which they are mixed and shown. */
+enum layer_bit { LAYER_PRECONV = 1, LAYER_PREQUANT = 2, LAYER_POSTQUANT = 4 };
+#define LAYER_COUNT 3
+
+/* 0 x 0 where it was not given. */
+struct option_size {
+    int height, width;
+};
+
+struct option_numbers {
+    int count;
+    double value[OPTIONS_MAX_GAMMAS];
+};
+
+/* One mixture: a weight in [0,1] for each parent. */
+struct option_weights {
+    int count;
+    double value[OPTIONS_MAX_MODELS];
+};
+
+struct option_weight_sets {
+    int count;
+    struct option_weights set[OPTIONS_MAX_WEIGHTS];
+};
+
+/* The names are owned by the options. */
+struct option_names {
+    int count;
+    char *name[OPTIONS_MAX_MODELS];
+};
+
+/* Texts point into the argument vector, which must outlive the options, and are NULL
+ * where no default is named. */
+struct options {
+    enum command_bit command;
+
+    /* what to draw */
+    const char *prompts;        /* file, or "-" for standard input */
+    const char *prompt;         /* one prompt for all diffusers; excludes prompts */
+    const char *images;         /* blend: parents that exist; excludes the first stage */
+    const char *ensemble;       /* name or file; default $DIFFENS_ENSEMBLE, paper, demo */
+    struct option_names models; /* subset in this order; none: all of the ensemble */
+    bool raw_prompts;           /* leave the ensemble's templates out; default false */
+    bool strict_tokens;         /* a prompt that is too long is an error; default false */
+
+    /* how to draw it: the first stage */
+    uint64_t random_seed;    /* 0..2^64-1, default 42 */
+    enum noise_mode noise;   /* default shared */
+    int steps;               /* 1..1000, default 50 */
+    double guidance;         /* 0..100, default 7.5 */
+    const char *negative;    /* default "" */
+    const char *scheduler;   /* a name of the table's choices; NULL: the model's own */
+    struct option_size size; /* multiples of 8, 64..4096; 0: the model's own */
+    int batch;               /* images at a time, 1..1024; 0, the default: auto */
+
+    /* how to mix it: blend */
+    struct option_numbers
+        gamma;                /* each 0..1; default 0.5; unused when weights are given */
+    struct option_names pair; /* none or two; none: the ensemble's pair */
+    struct option_weight_sets weights; /* none, or one mixture each */
+    bool normalize;                    /* divide each mixture by its sum; default false */
+    unsigned layers;                   /* enum layer_bit; default LAYER_POSTQUANT */
+    bool requantize;            /* a postquant mix once more through the codebook */
+    struct option_size vq_size; /* 16..4096; 0: short side as in the ensemble */
+
+    /* where to compute */
+    const char *device;    /* default "auto" */
+    enum dtype_mode dtype; /* default auto */
+    int threads;           /* CPU threads, 1..1024; 0, the default: libtorch's choice */
+    bool deterministic;    /* deterministic algorithms only; default false */
+
+    /* what to write */
+    const char *out;     /* run directory; NULL: next free diffens-runs/COMMAND-001 */
+    bool force;          /* start over in a directory that holds a run */
+    bool json;           /* one JSON object on stdout instead of paths */
+    bool verbose, quiet; /* exclude each other; default neither */
+    enum progress_mode progress; /* default auto, which is plain */
+    const char *log; /* file that gets a copy of what goes to stderr, or NULL */
+
+    /* the command line, for the record: absolute paths are cut down to their last part;
+     * owned by the options */
+    char **arguments;
+    int argument_count;
+};
+
+/* Frees what the options own. Accepts a zeroed object. */
+void options_free(struct options *o);
+
+#endif

@@ -1,0 +1,45 @@
+/* stages.h: the stages of a run and what passes between them:
+ *
+ *   prompts -> generate -> image tensor -> encode -> latents -> blend -> decode ->
+ * picture
+ *
+ * Knows networks by their loaded forms; leaves files of the run to src/run and the
+ * command line to src/cli. */
+#ifndef DIFFENS_STAGES_H
+#define DIFFENS_STAGES_H
+
+#include "diffens/image.h"
+#include "diffens/options.h"
+#include "diffens/progress.h"
+#include "diffens/tc.h"
+
+struct vqgan;
+
+/* The layers at which latents are mixed, in the order of the pipeline; enum layer_bit of
+ * options.h is 1 << layer. */
+enum layer { PRECONV, PREQUANT, POSTQUANT };
+
+/* What one parent is at each layer: E(x), C(E(x)), Q(C(E(x))); [1,C,h,w]. */
+struct latents {
+    tc_tensor *at[LAYER_COUNT];
+};
+
+/* Resizes a parent to height x width (bicubic, antialiased), maps [0,255] to [-1,1] and
+ * encodes it. The latents are owned by `s`. */
+struct latents stage_encode(tc_scope *s, const struct vqgan *v,
+                            const struct image *parent, int64_t height, int64_t width);
+
+/* sum_m shares[m] * parents[m] at `layer`, taken from there through the codebook, and
+ * once more where `requantize` -> `postquant` latent [1,C,h,w]. A parent of weight 1
+ * among zeros and a mix of equal parents with shares that add up to 1 come out
+ * unchanged, bit for bit. */
+tc_tensor *stage_blend(tc_scope *s, const struct vqgan *v, enum layer layer, int count,
+                       const double *shares, const struct latents *parents,
+                       bool requantize);
+
+/* D(P(z)) -> `picture`, clamped, then rounded; the caller frees it. ERR_NONFINITE when it
+ * is not made of finite numbers. */
+bool stage_decode(tc_scope *s, const struct vqgan *v, tc_tensor *z, struct image *picture,
+                  struct err *e);
+
+#endif

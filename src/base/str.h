@@ -1,0 +1,60 @@
+/* str.h: a growing string, names made safe to print, the nearest known word. Leaves files
+ * and errors to others. */
+#ifndef DIFFENS_STR_H
+#define DIFFENS_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A string builder. Start from `{0}`. Running out of memory is sticky: later additions do
+ * nothing, and `failed` is looked at once, at the end. The bytes may hold NULs; one that
+ * is not counted follows them. */
+struct str {
+    char *bytes;
+    size_t size, capacity;
+    bool failed;
+};
+
+void str_add(struct str *s, const char *text);
+void str_add_bytes(struct str *s, const void *bytes, size_t size);
+void str_addf(struct str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Empties the string and forgets a failure; keeps the memory. */
+void str_clear(struct str *s);
+
+/* The text, owned by `s`; "" while nothing was added. */
+const char *str_text(const struct str *s);
+
+/* The text, now owned by the caller (free()); NULL when memory was out. `s` is empty
+ * afterwards. */
+char *str_take(struct str *s);
+
+/* Accepts a zeroed string. */
+void str_free(struct str *s);
+
+/* A copy that the caller frees; NULL when memory is out. */
+char *str_dup(const char *text);
+
+/* "directory/name", or `name` alone where it is absolute or the directory is "". The
+ * caller frees it; NULL when memory is out. */
+char *str_path(const char *directory, const char *name);
+
+/* What follows the last '/'. Points into `path`. */
+const char *str_file_name(const char *path);
+
+bool str_ends_with(const char *text, const char *end);
+
+/* Writes `bytes` so that they are safe to print on one line: quotes, backslashes, control
+ * characters and what is not UTF-8 as \", \\ and \xNN; cut with "..." where `out_size` is
+ * too small. Returns `out`. */
+const char *str_escape(char *out, size_t out_size, const char *bytes, size_t size);
+
+/* A name for an error message, escaped and cut to about 160 bytes. Lives until the end of
+ * the enclosing block. */
+#define STR_SHOW(text) str_show((char[168]){0}, 168, (text))
+const char *str_show(char *out, size_t out_size, const char *text);
+
+/* The word of `known` that `word` is probably a slip of (by edit distance), or NULL. */
+const char *str_nearest(const char *word, const char *const *known, size_t count);
+
+#endif

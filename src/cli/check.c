@@ -1,0 +1,89 @@
+/* check.c: which options exclude each other, and which need another. Leaves single values
+ * to value.c, and what depends on the ensemble (how many parents) to the command. */
+#include "cli/option_table.h"
+#include "cli/parse.h"
+
+#include "base/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_given(const char *const *given, const char *name)
+{
+    const struct option *o = option_find(name, strlen(name), ~0u);
+    return o && given[o - option_table];
+}
+
+static bool check_exclusive(const char *const *given, struct err *e)
+{
+    static const char *const pairs[][3] = {
+        {"prompts", "prompt", "each says what to draw"},
+        {"gamma", "weights", "each says how to mix"},
+        {"pair", "models", "each says which models to load"},
+        {"verbose", "quiet", "they contradict each other"},
+        {"quiet", "progress", "--quiet shows none"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (is_given(given, pairs[i][0]) && is_given(given, pairs[i][1]))
+            return err_set(e, ERR_USAGE, "found --%s and --%s, expected one of them: %s",
+                           pairs[i][0], pairs[i][1], pairs[i][2]);
+    return true;
+}
+
+static bool check_images(const char *const *given, struct err *e)
+{
+    for (int i = 0; i < option_count && is_given(given, "images"); i++)
+        if (option_table[i].first_stage && given[i])
+            return err_set(e, ERR_USAGE,
+                           "found --images and --%s, expected one of them: pictures that "
+                           "exist are not drawn",
+                           option_table[i].name);
+    return true;
+}
+
+static bool check_prompts(const struct options *o, struct err *e)
+{
+    if (o->prompts || o->prompt || o->images)
+        return true;
+    bool images = o->command == COMMAND_BLEND;
+    return err_set(e, ERR_USAGE,
+                   "found no prompts, expected --prompts FILE%s --prompt TEXT%s",
+                   images ? "," : " or", images ? " or --images PATH" : "");
+}
+
+static bool check_mix(const struct options *o, struct err *e)
+{
+    if (o->normalize && o->weights.count == 0)
+        return err_set(e, ERR_USAGE,
+                       "found --normalize without --weights, which it changes");
+    if (o->requantize && !(o->layers & LAYER_POSTQUANT))
+        return err_set(
+            e, ERR_USAGE,
+            "found --requantize without layer postquant, expected --layer with "
+            "postquant in it: the others are quantized in any case");
+    for (int i = 1; i < o->weights.count; i++)
+        if (o->weights.set[i].count != o->weights.set[0].count)
+            return err_set(e, ERR_USAGE,
+                           "--weights: found sets of %d and of %d numbers, expected one "
+                           "for each parent in every set",
+                           o->weights.set[0].count, o->weights.set[i].count);
+    return true;
+}
+
+bool options_check(const struct options *o, const char *const *given, struct err *e)
+{
+    return check_exclusive(given, e) && check_images(given, e) && check_prompts(o, e) &&
+           check_mix(o, e);
+}
+
+void options_free(struct options *o)
+{
+    for (int i = 0; i < o->models.count; i++)
+        free(o->models.name[i]);
+    for (int i = 0; i < o->pair.count; i++)
+        free(o->pair.name[i]);
+    for (int i = 0; i < o->argument_count; i++)
+        free(o->arguments[i]);
+    free(o->arguments);
+    *o = (struct options){0};
+}

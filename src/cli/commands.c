@@ -1,0 +1,55 @@
+/* commands.c: which commands there are. Leaves what they do to one file each. */
+#include "cli/commands.h"
+
+#include "base/str.h"
+
+#include <string.h>
+
+const struct command command_table[] = {
+    {.name = "generate",
+     .bit = COMMAND_GENERATE,
+     .summary = "draw each prompt with each model of an ensemble",
+     .about =
+         "Draws each prompt with each model of an ensemble, one model after another, "
+         "and keeps the pictures for blend.",
+     .examples = {"diffens generate --prompt \"a castle on a hill at sunset\"",
+                  "diffens generate --prompts prompts.json --models poster,watercolour",
+                  "diffens generate --prompts prompts.txt --steps 30 --out runs/a"},
+     .run = command_generate},
+    {.name = "blend",
+     .bit = COMMAND_BLEND,
+     .summary = "draw, then mix the pictures in the latent space of a VQGAN",
+     .about = "Draws each prompt with two or more models of an ensemble, encodes the "
+              "pictures with a VQGAN, mixes the latents and decodes the mix.",
+     .examples = {"diffens blend --prompt \"a castle on a hill at sunset\" --gamma 0.3",
+                  "diffens blend --prompts prompts.json --gamma 0:1:5 --layer all",
+                  "diffens blend --images runs/a --weights 0.5,0.25,0.25"},
+     .run = command_blend},
+};
+
+const int command_count = sizeof command_table / sizeof *command_table;
+
+const struct command *command_find(const char *name)
+{
+    for (const struct command *c = command_table; c < command_table + command_count; c++)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
+
+const struct command *command_nearest(const char *name)
+{
+    const char *known[sizeof command_table / sizeof *command_table];
+    for (int i = 0; i < command_count; i++)
+        known[i] = command_table[i].name;
+    const char *best = str_nearest(name, known, (size_t)command_count);
+    return best ? command_find(best) : NULL;
+}
+
+const struct command *command_of(enum command_bit bit)
+{
+    for (const struct command *c = command_table; c < command_table + command_count; c++)
+        if (c->bit == bit)
+            return c;
+    return NULL;
+}

@@ -1,0 +1,173 @@
+/* help.c: the help texts, out of the tables. Leaves the tables to option_table.c and
+ * commands.c. */
+#include "cli/help.h"
+
+#include "cli/option_table.h"
+#include "diffens/tc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WIDTH 80
+#define INDENT 25 /* where the explanation of an option begins */
+
+/* Adds text broken at blanks to lines that begin at column `indent` and end before WIDTH;
+ * the first line goes on at column `at`. */
+static void add_wrapped(struct str *out, const char *text, int at, int indent)
+{
+    bool first = true;
+    while (*text) {
+        int length = (int)strcspn(text, " ");
+        if (!first && at + 1 + length > WIDTH - 1) {
+            str_addf(out, "\n%*s", indent, "");
+            at = indent;
+        } else if (!first) {
+            str_add(out, " ");
+            at++;
+        }
+        str_add_bytes(out, text, (size_t)length);
+        at += length;
+        first = false;
+        text += length + (text[length] == ' ');
+    }
+    str_add(out, "\n");
+}
+
+/* "[1..1000, default 50]": what the explanation does not say itself */
+static void add_bounds(struct str *help, const struct option *o)
+{
+    char expected[400];
+    const char *range = option_expected(o, expected, sizeof expected);
+    bool shown = false;
+    switch (o->kind) {
+    case OPTION_INTEGER:
+        str_addf(help, " [%s%.0f..%.0f", o->automatic ? "auto or " : "", o->min, o->max);
+        shown = true;
+        break;
+    case OPTION_SEED:
+        str_add(help, " [0..2^64-1");
+        shown = true;
+        break;
+    case OPTION_REAL:
+    case OPTION_GAMMA:
+    case OPTION_WEIGHTS:
+        str_addf(help, " [%g..%g", o->min, o->max);
+        shown = true;
+        break;
+    case OPTION_SIZE:
+        str_addf(help, o->multiple > 1 ? " [%.0f..%.0f, multiples of %d" : " [%.0f..%.0f",
+                 o->min, o->max, o->multiple);
+        shown = true;
+        break;
+    case OPTION_CHOICE:
+    case OPTION_WORD:
+    case OPTION_LAYERS:
+        str_addf(help, " [%s", strstr(range, "of ") + strlen("of "));
+        shown = true;
+        break;
+    case OPTION_FLAG:
+    case OPTION_TEXT:
+    case OPTION_PATH:
+    case OPTION_NAMES:
+        break;
+    }
+    if (o->initial)
+        str_addf(help, "%sdefault %s", shown ? "; " : " [",
+                 *o->initial ? o->initial : "none");
+    if (shown || o->initial)
+        str_add(help, "]");
+}
+
+static void add_option(struct str *out, const struct option *o)
+{
+    struct str head = {0}, help = {0};
+    if (o->letter)
+        str_addf(&head, "  -%c, ", o->letter);
+    else
+        str_add(&head, "      ");
+    str_addf(&head, "--%s%s%s", o->name, o->argument ? " " : "",
+             o->argument ? o->argument : "");
+    str_add(&help, o->help);
+    add_bounds(&help, o);
+    if (head.size + 2 > INDENT) {
+        str_addf(out, "%s\n%*s", str_text(&head), INDENT, "");
+    } else {
+        str_addf(out, "%-*s", INDENT, str_text(&head));
+    }
+    add_wrapped(out, str_text(&help), INDENT, INDENT);
+    out->failed = out->failed || head.failed || help.failed;
+    str_free(&head);
+    str_free(&help);
+}
+
+static void add_command_help(struct str *out, const struct command *c)
+{
+    add_wrapped(out, c->about, 0, 0);
+    str_add(out, "\nExamples\n");
+    for (int i = 0; i < 4 && c->examples[i]; i++)
+        str_addf(out, "  %s\n", c->examples[i]);
+    str_addf(out, "\nUsage: diffens %s [OPTION...]\n", c->name);
+    for (int group = 0; group < GROUP_COUNT; group++) {
+        bool titled = false;
+        for (int i = 0; i < option_count; i++) {
+            const struct option *o = &option_table[i];
+            if ((int)o->group != group || !(o->commands & c->bit))
+                continue;
+            if (!titled)
+                str_addf(out, "\n%s\n", option_group_title(o->group));
+            titled = true;
+            add_option(out, o);
+        }
+    }
+    str_add(out, "  -h, --help             this text\n");
+}
+
+static void add_program_help(struct str *out)
+{
+    add_wrapped(
+        out,
+        "diffens draws one prompt with several text-to-image models and mixes what "
+        "they draw in the latent space of a VQGAN.",
+        0, 0);
+    str_add(out, "\nExamples\n");
+    for (int i = 0; i < command_count; i++)
+        str_addf(out, "  %s\n", command_table[i].examples[0]);
+    str_add(out, "\nUsage: diffens COMMAND [OPTION...]\n\nCommands\n");
+    for (int i = 0; i < command_count; i++)
+        str_addf(out, "  %-12s%s\n", command_table[i].name, command_table[i].summary);
+    str_add(out, "\n  diffens COMMAND --help lists the options of a command\n"
+                 "  diffens --version      prints the version\n\n");
+    add_wrapped(
+        out,
+        "Results (paths of pictures) go to standard output, everything else to "
+        "standard error. Exit status: 0 done, 1 bug, 2 command line, 3 bad or "
+        "missing input, 4 output cannot be written, 5 out of memory, 6 non-finite "
+        "numbers, 7 device, 8 directory in use, 75 stopped on request.",
+        0, 0);
+}
+
+void help_add(struct str *out, const struct command *command)
+{
+    if (command)
+        add_command_help(out, command);
+    else
+        add_program_help(out);
+}
+
+void version_add(struct str *out)
+{
+    str_addf(out, "diffens %s (libtorch %s)\n", DIFFENS_VERSION, tc_version());
+}
+
+bool help_print(const struct str *text, struct err *e)
+{
+    if (text->failed)
+        return err_set(e, ERR_MEMORY, "help: out of memory");
+    errno = 0;
+    fwrite(str_text(text), 1, text->size, stdout);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return err_set(e, ERR_OUTPUT, "standard output: cannot write: %s",
+                       strerror(errno ? errno : EIO));
+    return true;
+}

@@ -1,0 +1,161 @@
+/* diffuser.c: opens, checks, loads and unloads one model directory. Leaves the formats to
+ * src/models and src/io, and the making of pictures to sampler.c. */
+#include "diffusion/diffuser.h"
+
+#include "base/str.h"
+#include "models/configs.h"
+#include "models/model_dir.h"
+
+#include <stdlib.h>
+
+int64_t diffuser_factor(const struct diffuser *d)
+{
+    return (int64_t)1 << (d->vae.levels - 1);
+}
+
+/* "directory/name", kept in `path` until the next call. */
+static const char *path_in(struct str *path, const char *directory, const char *name)
+{
+    str_clear(path);
+    str_addf(path, "%s/%s", directory, name);
+    return str_text(path);
+}
+
+static bool read_configs(struct diffuser *d, const char *directory, struct err *e)
+{
+    struct str path = {0};
+    bool ok = model_dir_check(directory, e) &&
+              clip_text_config_read(path_in(&path, directory, "text_encoder/config.json"),
+                                    &d->text, e) &&
+              unet_config_read(path_in(&path, directory, "unet/config.json"), &d->unet, e) &&
+              vae_config_read(path_in(&path, directory, "vae/config.json"), &d->vae, e) &&
+              scheduler_config_read(
+                  path_in(&path, directory, "scheduler/scheduler_config.json"), &d->scheduler,
+                  e);
+    if (ok)
+        d->tokenizer = tokenizer_load(path_in(&path, directory, "tokenizer"), e);
+    str_free(&path);
+    return ok && d->tokenizer;
+}
+
+/* What one part's config says must agree with the others'. */
+static bool check_agreement(const struct diffuser *d, const char *directory, struct err *e)
+{
+    long long vocabulary = tokenizer_vocab_size(d->tokenizer);
+    if (vocabulary != d->text.vocab_size)
+        return err_set(e, ERR_INPUT,
+                       "%s: tokenizer/vocab.json: found %lld tokens, expected the text "
+                       "encoder's vocab_size %lld",
+                       STR_SHOW(directory), vocabulary, (long long)d->text.vocab_size);
+    if (d->unet.cross_attention_dim != d->text.hidden_size)
+        return err_set(e, ERR_INPUT,
+                       "%s: unet/config.json: cross_attention_dim: found %lld, expected the "
+                       "text encoder's hidden_size %lld",
+                       STR_SHOW(directory), (long long)d->unet.cross_attention_dim,
+                       (long long)d->text.hidden_size);
+    if (d->unet.in_channels != d->vae.latent_channels ||
+        d->unet.out_channels != d->vae.latent_channels)
+        return err_set(e, ERR_INPUT,
+                       "%s: unet/config.json: in_channels and out_channels: found %lld and "
+                       "%lld, expected the VAE's latent_channels %lld (inpainting and depth "
+                       "models are not supported)",
+                       STR_SHOW(directory), (long long)d->unet.in_channels,
+                       (long long)d->unet.out_channels, (long long)d->vae.latent_channels);
+    return true;
+}
+
+/* Opens the weights of one part; `prefix` may stand before its names. */
+static bool open_network(struct network *n, tc_scope *shapes, const char *directory,
+                         const char *folder, const char *stem, const char *prefix,
+                         const char *probe, struct err *e)
+{
+    struct str place = {0};
+    char *path = NULL;
+    bool ok = model_dir_weights(path_in(&place, directory, folder), stem, &path, e) &&
+              network_open_prefixed(n, path, prefix, probe, shapes, e);
+    str_free(&place);
+    return ok;
+}
+
+static bool open_networks(struct diffuser *d, const char *directory, struct err *e)
+{
+    /* transformers has saved CLIPTextModel with the prefix and, from version 5, without. */
+    return open_network(&d->text_network, d->shapes, directory, "text_encoder", "model",
+                        "text_model.", "final_layer_norm.weight", e) &&
+           open_network(&d->unet_network, d->shapes, directory, "unet",
+                        "diffusion_pytorch_model", "", NULL, e) &&
+           open_network(&d->vae_network, d->shapes, directory, "vae",
+                        "diffusion_pytorch_model", "", NULL, e);
+}
+
+/* Runs the three networks on shapes alone. */
+static bool check_weights(struct diffuser *d, const struct progress *progress, struct err *e)
+{
+    tc_scope *s = tc_push(d->shapes);
+    tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokenizer_max_length(d->tokenizer)));
+    tc_tensor *text = clip_text_forward(s, d->text_network.asked, &d->text, ids, 0);
+    bool ok = network_check(&d->text_network, s, progress, e);
+
+    int64_t side = (int64_t)8 << d->unet.levels;
+    tc_tensor *x = tc_zeros(s, TC_F32, SHAPE(1, d->unet.in_channels, side, side));
+    struct unet_condition condition = {.scope = s, .text = text};
+    x = unet_forward(s, d->unet_network.asked, &d->unet, x, 0, &condition);
+    ok = ok && network_check(&d->unet_network, s, progress, e);
+
+    vae_decode(s, d->vae_network.asked, &d->vae, x);
+    ok = ok && network_check(&d->vae_network, s, progress, e);
+    tc_pop(s, NULL);
+    return ok;
+}
+
+bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
+                   const struct progress *progress, struct err *e)
+{
+    d->name = name;
+    d->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
+    bool ok = d->shapes && read_configs(d, directory, e) &&
+              check_agreement(d, directory, e) && open_networks(d, directory, e) &&
+              check_weights(d, progress, e);
+    if (!ok)
+        diffuser_close(d);
+    return ok;
+}
+
+void diffuser_close(struct diffuser *d)
+{
+    network_close(&d->text_network);
+    network_close(&d->unet_network);
+    network_close(&d->vae_network);
+    tc_close(d->shapes);
+    tokenizer_free(d->tokenizer);
+    *d = (struct diffuser){0};
+}
+
+bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,
+                   enum tc_dtype dtype, struct err *e)
+{
+    w->dtype = dtype;
+    w->vae_dtype = dtype == TC_F16 && d->vae.force_upcast ? TC_F32 : dtype;
+    w->scope = tc_push(root);
+    tc_context(w->scope, "%s", d->name);
+    w->text = network_load(&d->text_network, w->scope, dtype, e);
+    if (w->text.node)
+        w->unet = network_load(&d->unet_network, w->scope, dtype, e);
+    if (w->unet.node)
+        w->vae = network_load(&d->vae_network, w->scope, w->vae_dtype, e);
+    if (w->vae.node)
+        return true;
+    diffuser_unload(w);
+    return false;
+}
+
+void diffuser_unload(struct diffuser_weights *w)
+{
+    if (!w->scope)
+        return;
+    weights_unload(w->text);
+    weights_unload(w->unet);
+    weights_unload(w->vae);
+    tc_pop(w->scope, NULL);
+    *w = (struct diffuser_weights){0};
+}

@@ -1,0 +1,36 @@
+/* sampler.h: from prompts to pictures with one loaded diffuser. Leaves files and the
+ * choice of what is drawn together to src/stages. */
+#ifndef DIFFENS_SAMPLER_H
+#define DIFFENS_SAMPLER_H
+
+#include "diffens/image.h"
+#include "diffusion/diffuser.h"
+
+struct sampler_settings {
+    const char *scheduler; /* a name of scheduler.h, or NULL for the model's own */
+    int steps;
+    double guidance;       /* classifier-free guidance scale; 1 or less: none */
+    int64_t height, width; /* pixels, multiples of diffuser_factor() */
+};
+
+/* One picture to make. */
+struct sampler_cell {
+    const char *prompt, *negative;
+    uint64_t noise_seed; /* of torch.Generator("cpu") */
+};
+
+/* Called after each step, with the number of steps done and in all. False stops the run
+ * with ERR_STOPPED. */
+typedef bool sampler_step_fn(void *user, int done, int total);
+
+/* Makes `count` pictures in one batch; pictures[i] is the caller's to free. The pictures
+ * depend on the cells alone, not on which of them share a batch, but for rounding.
+ * ERR_NONFINITE when a picture is not made of finite numbers; ERR_MEMORY when the device
+ * is too small for the batch: the caller may try a smaller one. */
+bool sampler_run(tc_scope *root, const struct diffuser *d,
+                 const struct diffuser_weights *w,
+                 const struct sampler_settings *settings,
+                 const struct sampler_cell *cells, int count, sampler_step_fn *step,
+                 void *user, struct image *pictures, struct err *e);
+
+#endif

@@ -1,0 +1,334 @@
+/* tokenizer_bpe.c: the vocabulary and its merges, read from their files. Leaves applying
+ * them to tokenizer_merge.c. */
+#include "diffusion/tokenizer_bpe.h"
+
+#include "base/str.h"
+#include "base/utf8.h"
+#include "io/file.h"
+#include "io/json_scan.h"
+#include "io/limits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TOKENS = 1 << 20 };
+
+static const char end_of_word[] = "</w>";
+
+/* ---- The byte-level alphabet (GPT-2: bytes_to_unicode) ---- */
+
+static bool stands_for_itself(int byte)
+{
+    return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+}
+
+/* Bytes that are not printable take the code points from 256 on, in order. */
+static uint32_t byte_character(int byte)
+{
+    if (stands_for_itself(byte))
+        return (uint32_t)byte;
+    uint32_t character = 256;
+    for (int b = 0; b < byte; b++)
+        character += !stands_for_itself(b);
+    return character;
+}
+
+int bpe_byte_of(uint32_t code_point)
+{
+    if (code_point < 256)
+        return stands_for_itself((int)code_point) ? (int)code_point : -1;
+    uint32_t character = 256;
+    for (int byte = 0; byte < 256; byte++)
+        if (!stands_for_itself(byte) && character++ == code_point)
+            return byte;
+    return -1;
+}
+
+static bool is_byte_level(const char *name, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        uint32_t code_point = 0;
+        int length = utf8_decode(name + at, size - at, &code_point);
+        if (length == 0 || bpe_byte_of(code_point) < 0)
+            return false;
+        at += (size_t)length;
+    }
+    return true;
+}
+
+/* ---- Hash tables: open addressing, at most half full ---- */
+
+/* FNV-1a */
+static size_t hash_bytes(const char *bytes, size_t size)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211u;
+    return (size_t)(hash ^ hash >> 32);
+}
+
+/* The finaliser of MurmurHash3 */
+static size_t hash_pair(int32_t left, int32_t right)
+{
+    uint64_t hash = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
+    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
+    return (size_t)(hash ^ hash >> 33);
+}
+
+static size_t table_size(size_t entries)
+{
+    size_t size = 64;
+    while (size < 2 * entries)
+        size *= 2;
+    return size;
+}
+
+/* The slot of a name: its own, or the free one where it belongs. */
+static int32_t *name_slot(const struct bpe *b, const char *name, size_t size)
+{
+    size_t at = hash_bytes(name, size) & (b->by_name_size - 1);
+    for (;; at = (at + 1) & (b->by_name_size - 1)) {
+        int32_t id = b->by_name[at];
+        if (id < 0 || (b->tokens[id].size == size && memcmp(b->tokens[id].name, name, size) == 0))
+            return &b->by_name[at];
+    }
+}
+
+static struct bpe_merge *merge_slot(const struct bpe *b, int32_t left, int32_t right)
+{
+    size_t at = hash_pair(left, right) & (b->merges_size - 1);
+    for (;; at = (at + 1) & (b->merges_size - 1)) {
+        struct bpe_merge *merge = &b->merges[at];
+        if (merge->left < 0 || (merge->left == left && merge->right == right))
+            return merge;
+    }
+}
+
+int32_t bpe_find(const struct bpe *b, const char *name, size_t size)
+{
+    return *name_slot(b, name, size);
+}
+
+const struct bpe_merge *bpe_find_merge(const struct bpe *b, int32_t left, int32_t right)
+{
+    const struct bpe_merge *merge = merge_slot(b, left, right);
+    return merge->left < 0 ? NULL : merge;
+}
+
+/* ---- vocab.json ---- */
+
+static bool token_id(const struct json_token *value, int32_t *id)
+{
+    if (value->kind != JSON_TOKEN_NUMBER || value->size > 7)
+        return false;
+    *id = 0;
+    for (size_t i = 0; i < value->size; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9')
+            return false;
+        *id = 10 * *id + (value->text[i] - '0');
+    }
+    return *id < MAX_TOKENS;
+}
+
+static bool grow_tokens(struct bpe *b, int32_t *capacity, int32_t id, struct err *e)
+{
+    int32_t wanted = *capacity ? *capacity : 1024;
+    while (wanted <= id)
+        wanted *= 2;
+    if (wanted > *capacity) {
+        struct bpe_token *tokens = realloc(b->tokens, (size_t)wanted * sizeof *tokens);
+        if (!tokens)
+            return err_set(e, ERR_MEMORY, "out of memory for %d tokens", (int)wanted);
+        memset(tokens + *capacity, 0, (size_t)(wanted - *capacity) * sizeof *tokens);
+        b->tokens = tokens;
+        *capacity = wanted;
+    }
+    if (id >= b->token_count)
+        b->token_count = id + 1;
+    return true;
+}
+
+static bool read_token(struct bpe *b, struct json_scan *scan, const struct json_token *key,
+                       int32_t *capacity, struct err *e)
+{
+    struct json_token value;
+    int32_t id;
+    if (!json_scan_next(scan, &value, e))
+        return false;
+    if (!token_id(&value, &id))
+        return err_set(e, ERR_INPUT,
+                       "line %zu: token \"%s\": found %s, expected an integer 0..%d",
+                       scan->token_line, STR_SHOW(key->text), json_token_name(value.kind),
+                       MAX_TOKENS - 1);
+    if (key->size == 0 || !is_byte_level(key->text, key->size))
+        return err_set(e, ERR_INPUT,
+                       "line %zu: found token \"%s\", expected one or more characters of "
+                       "the byte-level alphabet",
+                       scan->token_line, STR_SHOW(key->text));
+    if (!grow_tokens(b, capacity, id, e))
+        return false;
+    if (b->tokens[id].name)
+        return err_set(e, ERR_INPUT, "line %zu: token \"%s\": found id %d, which is \"%s\"",
+                       scan->token_line, STR_SHOW(key->text), (int)id,
+                       STR_SHOW(b->tokens[id].name));
+    b->tokens[id] = (struct bpe_token){key->text, key->size};
+    return true;
+}
+
+static bool scan_vocab(struct bpe *b, size_t size, struct err *e)
+{
+    struct json_scan scan;
+    struct json_token token;
+    int32_t capacity = 0;
+    json_scan_begin(&scan, b->text, size);
+    if (!json_scan_next(&scan, &token, e))
+        return false;
+    if (token.kind != JSON_TOKEN_OPEN_OBJECT)
+        return err_set(e, ERR_INPUT, "line %zu: found %s, expected an object of token: id",
+                       scan.token_line, json_token_name(token.kind));
+    for (;;) {
+        if (!json_scan_next(&scan, &token, e))
+            return false;
+        if (token.kind == JSON_TOKEN_CLOSE_OBJECT)
+            break;
+        if (!read_token(b, &scan, &token, &capacity, e))
+            return false;
+    }
+    return json_scan_next(&scan, &token, e);
+}
+
+static bool index_names(struct bpe *b, struct err *e)
+{
+    b->by_name_size = table_size((size_t)b->token_count);
+    b->by_name = malloc(b->by_name_size * sizeof *b->by_name);
+    if (!b->by_name)
+        return err_set(e, ERR_MEMORY, "out of memory for %d tokens", (int)b->token_count);
+    for (size_t i = 0; i < b->by_name_size; i++)
+        b->by_name[i] = -1;
+    for (int32_t id = 0; id < b->token_count; id++) {
+        if (!b->tokens[id].name)
+            continue;
+        int32_t *slot = name_slot(b, b->tokens[id].name, b->tokens[id].size);
+        if (*slot >= 0)
+            return err_set(e, ERR_INPUT, "token \"%s\": found twice, with ids %d and %d",
+                           STR_SHOW(b->tokens[id].name), (int)*slot, (int)id);
+        *slot = id;
+    }
+    return true;
+}
+
+static void find_bytes(struct bpe *b)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char name[4 + sizeof end_of_word];
+        size_t size = (size_t)utf8_encode(byte_character(byte), name);
+        b->byte_id[0][byte] = bpe_find(b, name, size);
+        memcpy(name + size, end_of_word, sizeof end_of_word);
+        b->byte_id[1][byte] = bpe_find(b, name, size + sizeof end_of_word - 1);
+    }
+}
+
+static bool read_vocab(struct bpe *b, const char *path, struct err *e)
+{
+    size_t size;
+    if (!file_read_all(path, LIMIT_JSON_PROMPTS, &b->text, &size, e))
+        return false;
+    if (!scan_vocab(b, size, e) || !index_names(b, e))
+        return err_in_file(e, path);
+    find_bytes(b);
+    return true;
+}
+
+/* ---- merges.txt: "left right" a line, the first is merged first ---- */
+
+static bool known_token(const struct bpe *b, const char *name, size_t size, int32_t *id,
+                        size_t line, struct err *e)
+{
+    *id = bpe_find(b, name, size);
+    if (*id >= 0)
+        return true;
+    char shown[168];
+    str_escape(shown, sizeof shown, name, size);
+    return err_set(e, ERR_INPUT, "line %zu: found \"%s\", expected a token of the vocabulary",
+                   line, shown);
+}
+
+static bool read_merge(struct bpe *b, char *text, size_t size, size_t line, int32_t rank,
+                       struct err *e)
+{
+    char *space = memchr(text, ' ', size);
+    size_t left = space ? (size_t)(space - text) : size;
+    size_t right = space ? size - left - 1 : 0;
+    if (left == 0 || right == 0 || memchr(space + 1, ' ', right)) {
+        char shown[168];
+        str_escape(shown, sizeof shown, text, size);
+        return err_set(e, ERR_INPUT,
+                       "line %zu: found \"%s\", expected two tokens with one space between",
+                       line, shown);
+    }
+    struct bpe_merge merge = {.rank = rank};
+    if (!known_token(b, text, left, &merge.left, line, e) ||
+        !known_token(b, space + 1, right, &merge.right, line, e))
+        return false;
+    memmove(space, space + 1, right);
+    if (!known_token(b, text, left + right, &merge.merged, line, e))
+        return false;
+    *merge_slot(b, merge.left, merge.right) = merge;
+    return true;
+}
+
+static bool scan_merges(struct bpe *b, char *text, size_t size, struct err *e)
+{
+    int32_t rank = 0;
+    size_t line = 1;
+    for (size_t at = 0; at < size; line++) {
+        char *newline = memchr(text + at, '\n', size - at);
+        size_t end = newline ? (size_t)(newline - text) : size;
+        size_t next = newline ? end + 1 : end;
+        if (end > at && text[end - 1] == '\r')
+            end--;
+        bool version = end - at >= 8 && memcmp(text + at, "#version", 8) == 0;
+        if (!version && !read_merge(b, text + at, end - at, line, rank++, e))
+            return false;
+        at = next;
+    }
+    return true;
+}
+
+static bool read_merges(struct bpe *b, const char *path, struct err *e)
+{
+    char *text = NULL;
+    size_t size, lines = 1;
+    bool ok = false;
+    if (!file_read_all(path, LIMIT_JSON_PROMPTS, &text, &size, e))
+        return false;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    b->merges_size = table_size(lines);
+    b->merges = malloc(b->merges_size * sizeof *b->merges);
+    if (!b->merges) {
+        err_set(e, ERR_MEMORY, "out of memory for %zu merges", lines);
+        goto done;
+    }
+    for (size_t i = 0; i < b->merges_size; i++)
+        b->merges[i].left = -1;
+    ok = scan_merges(b, text, size, e);
+done:
+    free(text);
+    return ok || err_in_file(e, path);
+}
+
+bool bpe_read(struct bpe *b, const char *vocab_path, const char *merges_path, struct err *e)
+{
+    return read_vocab(b, vocab_path, e) && read_merges(b, merges_path, e);
+}
+
+void bpe_free(struct bpe *b)
+{
+    free(b->text);
+    free(b->tokens);
+    free(b->by_name);
+    free(b->merges);
+    *b = (struct bpe){0};
+}

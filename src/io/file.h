@@ -1,0 +1,37 @@
+/* file.h: reading regular files, with retries where a network file system asks for them.
+ * Leaves formats to the readers and writing to publish.h. */
+#ifndef DIFFENS_FILE_H
+#define DIFFENS_FILE_H
+
+#include "base/sha256.h"
+#include "diffens/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Opens a regular file for reading (close-on-exec) and says how long it is. -1 with
+ * ERR_INPUT: missing, unreadable, or a directory, FIFO, device or socket. */
+int file_open(const char *path, uint64_t *size, struct err *e);
+
+/* Accepts -1. */
+void file_close(int fd);
+
+/* Reads exactly `size` bytes from `offset`. Interrupted and short reads go on; EIO and
+ * ESTALE are retried three times. False with ERR_INPUT, which names path and offset. */
+bool file_read_at(int fd, void *out, size_t size, uint64_t offset, const char *path,
+                  struct err *e);
+
+/* Reads a whole file of at most `limit` bytes into memory that the caller frees. A NUL
+ * that *size does not count follows the bytes. */
+bool file_read_all(const char *path, size_t limit, char **bytes, size_t *size,
+                   struct err *e);
+
+/* The same from an open descriptor that need not be a regular file (standard input),
+ * until its end; `name` stands in messages. */
+bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size_t *size,
+                      struct err *e);
+
+/* SHA-256 of a file's bytes. */
+bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e);
+
+#endif

@@ -1,0 +1,227 @@
+/* image.c: 8-bit RGB pictures from PNG and JPEG files. Leaves encoding to png_encode.c and
+ * the image tensor to npy.c. */
+#include "diffens/image.h"
+
+#include "base/str.h"
+#include "io/file.h"
+#include "io/limits.h"
+#include "io/png.h"
+#include "io/publish.h"
+#include "io/stb.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool image_new(struct image *image, int width, int height, struct err *e)
+{
+    *image = (struct image){0};
+    if (width < 1 || height < 1)
+        return err_set(e, ERR_BUG, "a picture of %d x %d", width, height);
+    image->rgb = calloc((size_t)width * (size_t)height, 3);
+    if (!image->rgb)
+        return err_set(e, ERR_MEMORY, "out of memory for a picture of %d x %d", width,
+                       height);
+    image->width = width;
+    image->height = height;
+    return true;
+}
+
+void image_free(struct image *image)
+{
+    free(image->rgb);
+    *image = (struct image){0};
+}
+
+/* What a file's head says, before anything is decoded. */
+struct head {
+    int64_t width, height;
+};
+
+static bool check_png(const uint8_t *bytes, size_t size, struct head *head, struct err *e)
+{
+    struct png_reader r = {.bytes = bytes, .size = size};
+    struct png_chunk chunk;
+    while (!r.ended) {
+        bool first = !r.started;
+        if (!png_next(&r, &chunk, e))
+            return false;
+        if (first) {
+            head->width = png_number(chunk.data);
+            head->height = png_number(chunk.data + 4);
+        }
+    }
+    return true;
+}
+
+static bool fail_jpeg(size_t at, const char *problem, struct err *e)
+{
+    return err_set(e, ERR_INPUT, "JPEG, byte %zu: %s", at, problem);
+}
+
+/* Start of frame: precision, height, width, number of components (ITU-T T.81, B.2.2). */
+static bool check_frame(int marker, const uint8_t *frame, size_t size, size_t at,
+                        struct head *head, struct err *e)
+{
+    if (marker > 0xC2)
+        return fail_jpeg(at, "found lossless or arithmetic coding, expected baseline or "
+                             "progressive", e);
+    if (size < 8 || frame[0] != 8)
+        return fail_jpeg(at, "found a frame that is not of 8 bits, expected 8", e);
+    head->height = frame[1] << 8 | frame[2];
+    head->width = frame[3] << 8 | frame[4];
+    if (frame[5] == 4)
+        return fail_jpeg(at, "found CMYK, expected grey or RGB colours", e);
+    if (frame[5] != 1 && frame[5] != 3)
+        return fail_jpeg(at, "found a wrong number of components, expected 1 or 3", e);
+    return true;
+}
+
+static bool check_jpeg(const uint8_t *bytes, size_t size, struct head *head, struct err *e)
+{
+    size_t at = 2;
+    for (;;) {
+        if (size - at < 4)
+            return fail_jpeg(at, "found end of file, expected a marker: incomplete?", e);
+        if (bytes[at] != 0xFF)
+            return fail_jpeg(at, "found data, expected a marker", e);
+        int marker = bytes[at + 1];
+        if (marker == 0xFF) {
+            at++;
+            continue;
+        }
+        size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (length < 2 || length > size - at - 2)
+            return fail_jpeg(at, "found end of file within a segment: incomplete?", e);
+        bool tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
+        if (marker >= 0xC0 && marker <= 0xCF && !tables &&
+            !check_frame(marker, bytes + at + 4, length - 2, at, head, e))
+            return false;
+        at += 2 + length;
+        if (marker == 0xDA)
+            break;
+    }
+    /* stb_image fills up a picture that breaks off; the end marker tells. */
+    return memmem(bytes + at, size - at, "\xFF\xD9", 2) ||
+           fail_jpeg(size, "found end of file, expected an end-of-image marker: "
+                           "incomplete?", e);
+}
+
+static const char *format_name(const uint8_t *bytes, size_t size)
+{
+    static const struct {
+        size_t at;
+        const char *magic, *name;
+    } formats[] = {
+        {0, "GIF8", "a GIF"},      {8, "WEBP", "a WebP"},    {4, "ftypavif", "an AVIF"},
+        {4, "ftyp", "a HEIC or video"}, {0, "BM", "a BMP"},  {0, "II*", "a TIFF"},
+        {0, "MM", "a TIFF"},       {0, "8BPS", "a PSD"},     {0, "%PDF", "a PDF"},
+        {0, "<svg", "an SVG"},     {0, "<?xml", "an XML or SVG"}, {0, "<", "a web page"},
+        {0, "version https://git-lfs", "a Git LFS pointer"}, {0, "P6", "a PPM"},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        size_t length = strlen(formats[i].magic);
+        if (size >= formats[i].at + length &&
+            memcmp(bytes + formats[i].at, formats[i].magic, length) == 0)
+            return formats[i].name;
+    }
+    return size == 0 ? "an empty file" : "a file of unknown format";
+}
+
+static bool check_head(const uint8_t *bytes, size_t size, struct err *e,
+                       struct head *head)
+{
+    bool ok;
+    if (png_is(bytes, size))
+        ok = check_png(bytes, size, head, e);
+    else if (size >= 4 && memcmp(bytes, "\xFF\xD8\xFF", 3) == 0)
+        ok = check_jpeg(bytes, size, head, e);
+    else
+        return err_set(e, ERR_INPUT, "found %s, expected PNG or JPEG",
+                       format_name(bytes, size));
+    if (!ok)
+        return false;
+    bool fits = head->width >= 1 && head->height >= 1 && head->width <= LIMIT_IMAGE_SIDE &&
+                head->height <= LIMIT_IMAGE_SIDE &&
+                head->width * head->height <= LIMIT_IMAGE_PIXELS;
+    return fits || err_set(e, ERR_INPUT,
+                           "size: found %lld x %lld, expected sides of 1..%d and at most "
+                           "%lld pixels",
+                           (long long)head->width, (long long)head->height,
+                           LIMIT_IMAGE_SIDE, LIMIT_IMAGE_PIXELS);
+}
+
+static uint8_t on_white(int value, int alpha)
+{
+    return (uint8_t)((value * alpha + 255 * (255 - alpha) + 127) / 255);
+}
+
+/* Grey, grey with alpha, or RGBA to RGB. */
+static void to_rgb(const struct stb_result *from, struct image *image)
+{
+    int n = from->channels;
+    size_t pixels = (size_t)from->width * (size_t)from->height;
+    for (size_t i = 0; i < pixels; i++) {
+        const uint8_t *pixel = from->pixels + i * (size_t)n;
+        int alpha = n == 2 ? pixel[1] : n == 4 ? pixel[3] : 255;
+        for (int c = 0; c < 3; c++)
+            image->rgb[3 * i + (size_t)c] = on_white(pixel[n < 3 ? 0 : c], alpha);
+    }
+}
+
+static bool decode(struct image *image, const uint8_t *bytes, size_t size, bool *had_alpha,
+                   struct err *e)
+{
+    struct head head = {0};
+    if (!check_head(bytes, size, e, &head))
+        return false;
+    /* Twice what 16-bit RGBA rows need, because stb_image doubles its buffers. */
+    size_t most = 2 * ((size_t)head.height * ((size_t)head.width + 1) * 8);
+    most = (most > 2 * size ? most : 2 * size) + (1u << 20);
+    struct stb_result r = stb_decode(bytes, size, most);
+    if (!r.pixels)
+        return r.out_of_memory
+                   ? err_set(e, ERR_MEMORY, "out of memory for a picture of %lld x %lld",
+                             (long long)head.width, (long long)head.height)
+                   : err_set(e, ERR_INPUT, "found a damaged picture (%s), expected a whole "
+                                           "PNG or JPEG",
+                             r.reason);
+    bool ok = image_new(image, r.width, r.height, e);
+    if (ok)
+        to_rgb(&r, image);
+    if (had_alpha)
+        *had_alpha = r.channels == 2 || r.channels == 4;
+    free(r.pixels);
+    return ok;
+}
+
+bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e)
+{
+    char *bytes;
+    size_t size;
+    struct err cause = {0};
+    *image = (struct image){0};
+    if (!file_read_all(path, LIMIT_IMAGE_FILE, &bytes, &size, e))
+        return false;
+    bool ok = decode(image, (uint8_t *)bytes, size, had_alpha, &cause);
+    free(bytes);
+    if (ok)
+        return true;
+    err_in_file(&cause, path);
+    return err_set(e, cause.code, "%s", cause.message);
+}
+
+bool image_write_png(const struct image *image, const char *path,
+                     const struct image_text *texts, int text_count, struct err *e)
+{
+    struct str png = {0};
+    struct err cause = {0};
+    bool ok = png_encode(&png, image, texts, text_count, &cause);
+    if (ok) {
+        ok = publish_bytes(path, png.bytes, png.size, e);
+    } else {
+        err_in_file(&cause, path);
+        err_set(e, cause.code, "%s", cause.message);
+    }
+    str_free(&png);
+    return ok;
+}

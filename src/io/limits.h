@@ -1,0 +1,22 @@
+/* limits.h: how much of an untrusted file is taken in. One table, so that the README can
+ * show it and tests can reach every edge. */
+#ifndef DIFFENS_LIMITS_H
+#define DIFFENS_LIMITS_H
+
+#define LIMIT_SAFETENSORS_HEADER (16ull << 20) /* bytes */
+#define LIMIT_TENSORS 200000
+#define LIMIT_TENSOR_NAME 1024 /* bytes */
+#define LIMIT_TENSOR_TEXTS 10000
+#define LIMIT_SHARDS 256
+#define LIMIT_SHARD_INDEX (16ull << 20) /* bytes */
+
+#define LIMIT_JSON_CONFIG (1ull << 20)   /* bytes: config.json and its like */
+#define LIMIT_JSON_PROMPTS (16ull << 20) /* bytes: prompts, vocabularies, run records */
+#define LIMIT_JSON_DEPTH 64              /* at most 64: json_scan keeps a bit a level */
+#define LIMIT_JSON_VALUES 500000
+
+#define LIMIT_IMAGE_FILE (256ull << 20) /* bytes */
+#define LIMIT_IMAGE_SIDE 16384
+#define LIMIT_IMAGE_PIXELS (64ll << 20)
+
+#endif

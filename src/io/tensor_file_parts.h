@@ -1,0 +1,32 @@
+/* tensor_file_parts.h: what the readers of weight formats share with tensor_file.c. Leaves
+ * what users of weights see to tensor_file.h. */
+#ifndef DIFFENS_TENSOR_FILE_PARTS_H
+#define DIFFENS_TENSOR_FILE_PARTS_H
+
+#include "diffens/tensor_file.h"
+
+/* Opens `path` for reading as a new part of `t`, which owns it from then on. */
+struct tensor_part *tensor_file_add_part(struct tensor_file *t, const char *path,
+                                         struct err *e);
+
+/* Takes `entry` over, its name included, on success and failure alike. */
+bool tensor_file_add_entry(struct tensor_file *t, struct tensor_entry entry,
+                           size_t *capacity, struct err *e);
+
+/* Copies both texts. */
+bool tensor_file_add_metadata(struct tensor_file *t, const char *key, const char *value,
+                              struct err *e);
+
+/* Sorts the entries by name; a name twice is refused. */
+bool tensor_file_sort(struct tensor_file *t, struct err *e);
+
+/* Elements times the size of one. False on overflow. */
+bool tensor_entry_size(const struct tensor_entry *entry, uint64_t *bytes);
+
+/* False for a name that safetensors does not have or that the program cannot use. */
+bool file_dtype_parse(const char *name, enum file_dtype *dtype);
+
+/* "BOOL, U8, ...": for messages. */
+#define FILE_DTYPES_SUPPORTED "F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL"
+
+#endif

@@ -1,0 +1,51 @@
+/* main.c: parse, run the command, print an error once, exit. Leaves all else to src/cli.
+ */
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+
+#include <stdio.h>
+
+static bool print_help(const struct command *command, struct err *e)
+{
+    struct str text = {0};
+    help_add(&text, command);
+    bool ok = help_print(&text, e);
+    str_free(&text);
+    return ok;
+}
+
+static bool print_version(struct err *e)
+{
+    struct str text = {0};
+    version_add(&text);
+    bool ok = help_print(&text, e);
+    str_free(&text);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    struct parsed parsed = {0};
+    struct err e = {0};
+
+    switch (options_parse(argc, argv, &parsed, &e)) {
+    case PARSE_RUN:
+        parsed.command->run(&parsed.options, &e);
+        break;
+    case PARSE_HELP:
+        print_help(parsed.command, &e);
+        break;
+    case PARSE_VERSION:
+        print_version(&e);
+        break;
+    case PARSE_ERROR:
+        break;
+    }
+    options_free(&parsed.options);
+    if (e.code != ERR_OK)
+        fprintf(stderr, "diffens: error: %s\n", e.message);
+    if (e.code != ERR_OK && e.hint[0])
+        fprintf(stderr, "  %s\n", e.hint);
+    return e.code;
+}

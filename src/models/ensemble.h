@@ -1,0 +1,67 @@
+/* ensemble.h: a named set of diffusers and the networks that mix what they draw
+ * (models/NAME/ensemble.json). Knows where the files are; leaves what is in them to the
+ * readers of each network. */
+#ifndef DIFFENS_MODELS_ENSEMBLE_H
+#define DIFFENS_MODELS_ENSEMBLE_H
+
+#include "diffens/error.h"
+#include "diffens/progress.h"
+
+#include <stdbool.h>
+
+#define ENSEMBLE_MAX_DIFFUSERS 32
+
+struct ensemble_diffuser {
+    char *name;   /* fit for file names */
+    char *path;   /* directory, resolved against the folder of ensemble.json */
+    char *listed; /* as ensemble.json or the user names it, without the folders of an
+                     absolute path: for records */
+    char *prompt; /* template, holds "{}" */
+    int index; /* place in the ensemble: independent noise depends on it. Diffusers from
+                  elsewhere follow those of the ensemble, in the order they are named */
+};
+
+/* A network beside the diffusers; `path` is NULL where the ensemble has none. */
+struct ensemble_network {
+    char *path, *listed;
+};
+
+/* Start from `{0}`. */
+struct ensemble {
+    char *name;
+    char *file; /* path of ensemble.json */
+    int listed; /* diffusers in ensemble.json, in the run or not */
+    int count;  /* diffusers of the run, in its order */
+    struct ensemble_diffuser diffusers[ENSEMBLE_MAX_DIFFUSERS];
+    char *pair[2]; /* names; NULL where the ensemble has none */
+    struct ensemble_network vqgan, clip, perceptual;
+    int vqgan_height, vqgan_width; /* its "size"; 256 where it has none */
+    char *example;                 /* a prompt, or NULL */
+};
+
+/* Reads an ensemble: by name, looked for in $DIFFENS_MODELS, the installation's
+ * share/diffens/models and the models folder beside the build folder; or by the path of
+ * an ensemble.json or its folder. NULL: $DIFFENS_ENSEMBLE, else "paper" if all its files
+ * are there, else "demo", and a note that says which. Strict: unknown fields are refused.
+ * False with ERR_INPUT or ERR_MEMORY; then `s` is closed. */
+bool ensemble_open(struct ensemble *s, const char *name, const struct progress *progress,
+                   struct err *e);
+
+/* Accepts a zeroed or half-built object. */
+void ensemble_close(struct ensemble *s);
+
+/* Keeps the diffusers of these names, in this order. A name with a '/' is the path of a
+ * diffusers directory, which joins under its last part and without a template. ERR_USAGE
+ * for a name that the ensemble lacks, with the nearest. */
+bool ensemble_select(struct ensemble *s, char *const *names, int count, struct err *e);
+
+/* Keeps the ensemble's own pair. ERR_USAGE where it has none and more than two diffusers.
+ */
+bool ensemble_select_pair(struct ensemble *s, struct err *e);
+
+/* Whether what a run needs is there: its diffusers, and the VQGAN where `mixes`.
+ * ERR_INPUT names what is missing. */
+bool ensemble_check_files(const struct ensemble *s, bool draws, bool mixes,
+                          struct err *e);
+
+#endif

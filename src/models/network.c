@@ -1,0 +1,62 @@
+/* network.c: opens, checks and loads one network's weights. Leaves formats to
+ * tensor_file.h and names to weights.h. */
+#include "models/network.h"
+
+#include "base/str.h"
+
+#include <stdlib.h>
+
+bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e)
+{
+    return network_open_prefixed(n, path, "", NULL, shapes, e);
+}
+
+bool network_open_prefixed(struct network *n, char *path, const char *prefix,
+                           const char *probe, tc_scope *shapes, struct err *e)
+{
+    n->path = path;
+    if (!tensor_file_open(&n->file, path, e))
+        return false;
+    struct str name = {0};
+    str_addf(&name, "%s%s", prefix, probe ? probe : "");
+    n->prefix = probe && tensor_file_find(&n->file, str_text(&name)) ? prefix : "";
+    str_free(&name);
+    n->asked = weights_load(shapes, &n->file, n->prefix, (weights){NULL}, TC_F32, e);
+    return n->asked.node != NULL;
+}
+
+bool network_check(const struct network *n, const tc_scope *shapes,
+                   const struct progress *progress, struct err *e)
+{
+    if (!tc_check(shapes, e))
+        return err_in_file(e, STR_SHOW(n->path));
+    struct weights_findings f = weights_check(n->asked);
+    if (f.missing + f.mismatched > 0)
+        return err_set(e, ERR_INPUT,
+                       "%s: %lld tensors missing and %lld of another shape than the "
+                       "architecture asks for: %s",
+                       STR_SHOW(n->path), (long long)f.missing, (long long)f.mismatched,
+                       f.wrong);
+    if (f.unused > 0)
+        progress_note(progress, NOTE_DETAIL,
+                      "%s: %lld tensors are not used, %s among them", STR_SHOW(n->path),
+                      (long long)f.unused, STR_SHOW(f.first_unused));
+    return true;
+}
+
+weights network_load(const struct network *n, tc_scope *scope, enum tc_dtype dtype,
+                     struct err *e)
+{
+    weights w = weights_load(scope, &n->file, n->prefix, n->asked, dtype, e);
+    if (!w.node)
+        err_in_file(e, STR_SHOW(n->path));
+    return w;
+}
+
+void network_close(struct network *n)
+{
+    weights_unload(n->asked);
+    tensor_file_close(&n->file);
+    free(n->path);
+    *n = (struct network){0};
+}

@@ -1,0 +1,313 @@
+/* weights.c: the tree of tensor names of one network: loading, look-ups, and the check of
+ * what a network asks for against what its file has. Leaves formats to tensor_file.h. */
+#include "diffens/weights.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct w_store {
+    struct weights_findings findings;
+    struct w_node *nodes; /* all of them, newest first, linked by `made_before` */
+};
+
+/* One component of a name. Look-ups of absent names make nodes too, so that a second
+ * look-up is as quick as one that succeeds, and the error can say the full name. */
+struct w_node {
+    struct w_store *store;
+    struct w_node *parent, *first_child, *sibling, *made_before;
+    tc_tensor *tensor;
+    bool stored; /* the file has a tensor here or below */
+    bool used;
+    size_t length;
+    char name[];
+};
+
+static struct w_node *node_new(struct w_store *store, struct w_node *parent,
+                               const char *name, size_t length)
+{
+    struct w_node *node = calloc(1, sizeof *node + length + 1);
+    if (!node)
+        return NULL;
+    node->store = store;
+    node->parent = parent;
+    node->length = length;
+    memcpy(node->name, name, length);
+    node->made_before = store->nodes;
+    store->nodes = node;
+    if (parent) {
+        node->sibling = parent->first_child;
+        parent->first_child = node;
+    }
+    return node;
+}
+
+/* The child of that name, made when it is not there; NULL when memory is out. */
+static struct w_node *node_child(struct w_node *node, const char *name, size_t length)
+{
+    for (struct w_node *child = node->first_child; child; child = child->sibling)
+        if (child->length == length && memcmp(child->name, name, length) == 0)
+            return child;
+    return node_new(node->store, node, name, length);
+}
+
+static struct w_node *node_descend(struct w_node *node, const char *path)
+{
+    while (node && *path) {
+        size_t length = strcspn(path, ".");
+        node = node_child(node, path, length);
+        path += length + (path[length] == '.');
+    }
+    return node;
+}
+
+/* ---- Loading -------------------------------------------------------------------------
+ */
+
+static bool dtype_from_file(enum file_dtype stored, enum tc_dtype *dtype)
+{
+    static const struct {
+        enum file_dtype stored;
+        enum tc_dtype dtype;
+    } known[] = {
+        {FILE_F64, TC_F64}, {FILE_F32, TC_F32}, {FILE_F16, TC_F16}, {FILE_BF16, TC_BF16},
+        {FILE_I64, TC_I64}, {FILE_I32, TC_I32}, {FILE_U8, TC_U8},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].stored == stored) {
+            *dtype = known[i].dtype;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_floating(enum tc_dtype dtype)
+{
+    return dtype == TC_F64 || dtype == TC_F32 || dtype == TC_F16 || dtype == TC_BF16;
+}
+
+struct fill_job {
+    const struct tensor_file *file;
+    const struct tensor_entry *entry;
+};
+
+static bool fill_from_file(void *bytes, size_t size, void *user, struct err *e)
+{
+    struct fill_job *job = user;
+    if (size != job->entry->bytes)
+        return err_set(e, ERR_BUG, "%s: %zu bytes wanted, %llu stored", job->entry->name,
+                       size, (unsigned long long)job->entry->bytes);
+    return tensor_file_read(job->file, job->entry, bytes, e);
+}
+
+static bool load_entry(tc_scope *model, struct w_node *root,
+                       const struct tensor_file *file, const struct tensor_entry *entry,
+                       const char *name, enum tc_dtype dtype, struct err *e)
+{
+    enum tc_dtype stored;
+    if (!dtype_from_file(entry->dtype, &stored))
+        return true; /* no network has weights of such a type: reported as missing if
+                        asked */
+    struct w_node *node = node_descend(root, name);
+    if (!node)
+        return err_set(e, ERR_MEMORY, "no host memory for the name of a tensor");
+    struct tc_shape shape = {entry->rank, {0}};
+    memcpy(shape.dim, entry->dim, (size_t)entry->rank * sizeof *entry->dim);
+    struct fill_job job = {file, entry};
+    tc_scope *s = tc_push(model);
+    tc_tensor *x = tc_from_fill(s, stored, is_floating(stored) ? dtype : stored, shape,
+                                fill_from_file, &job);
+    if (entry->rank == 4) /* convolutions run without re-ordering in this layout */
+        x = tc_channels_last(s, x);
+    node->tensor = tc_pop(s, x);
+    for (; node; node = node->parent)
+        node->stored = true;
+    return tc_check(model, e);
+}
+
+/* True when the forward run over the tree `wanted` asked for the tensor of that name. */
+static bool is_wanted(weights wanted, const char *name)
+{
+    if (!wanted.node)
+        return true;
+    struct w_node *node = node_descend(wanted.node, name);
+    return node && node->used;
+}
+
+weights weights_load(tc_scope *model, const struct tensor_file *file, const char *prefix,
+                     weights wanted, enum tc_dtype dtype, struct err *e)
+{
+    struct w_store *store = calloc(1, sizeof *store);
+    struct w_node *root = store ? node_new(store, NULL, "", 0) : NULL;
+    if (!root) {
+        free(store);
+        err_set(e, ERR_MEMORY, "no host memory for the names of the weights");
+        return (weights){NULL};
+    }
+    size_t skip = strlen(prefix);
+    for (size_t i = 0; i < file->count; i++) {
+        const struct tensor_entry *entry = &file->entries[i];
+        if (strncmp(entry->name, prefix, skip) != 0 ||
+            !is_wanted(wanted, entry->name + skip))
+            continue;
+        if (!load_entry(model, root, file, entry, entry->name + skip, dtype, e)) {
+            weights_unload((weights){root});
+            return (weights){NULL};
+        }
+    }
+    return (weights){root};
+}
+
+void weights_unload(weights root)
+{
+    if (!root.node)
+        return;
+    struct w_store *store = root.node->store;
+    while (store->nodes) {
+        struct w_node *node = store->nodes;
+        store->nodes = node->made_before;
+        free(node);
+    }
+    free(store);
+}
+
+/* ---- Look-ups ------------------------------------------------------------------------
+ */
+
+weights w_at(weights w, const char *path, ...)
+{
+    va_list args;
+    va_start(args, path);
+    struct w_node *node = w.node;
+    while (node && *path) {
+        size_t length = strcspn(path, ".");
+        if (memcmp(path, "%d", 2) == 0) {
+            char digits[16];
+            int count = snprintf(digits, sizeof digits, "%d", va_arg(args, int));
+            node = node_child(node, digits, (size_t)count);
+        } else {
+            node = node_child(node, path, length);
+        }
+        path += length + (path[length] == '.');
+    }
+    va_end(args);
+    return (weights){node};
+}
+
+bool w_has(weights w)
+{
+    return w.node && w.node->stored;
+}
+
+static void name_write(const struct w_node *node, char *out, size_t size)
+{
+    if (!node->parent)
+        return;
+    name_write(node->parent, out, size);
+    size_t used = strlen(out);
+    snprintf(out + used, size - used, "%s%s", used ? "." : "", node->name);
+}
+
+const char *w_name(weights w, char *name, size_t size)
+{
+    name[0] = 0;
+    if (w.node)
+        name_write(w.node, name, size);
+    return name;
+}
+
+static void shape_write(const tc_tensor *x, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < tc_rank(x) && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? "," : "",
+                                 (long long)tc_size(x, i));
+    if (used < size)
+        snprintf(out + used, size - used, "]");
+}
+
+static bool has_shape(const tc_tensor *x, struct tc_shape expected)
+{
+    bool same = tc_rank(x) == expected.rank;
+    for (int i = 0; same && i < expected.rank; i++)
+        same = tc_size(x, i) == expected.dim[i];
+    return same;
+}
+
+/* "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]" */
+static void mismatch_write(weights w, const tc_tensor *expected, char *out, size_t size)
+{
+    char name[256], found[96] = "nothing", wanted[96];
+    if (w.node->tensor)
+        shape_write(w.node->tensor, found, sizeof found);
+    shape_write(expected, wanted, sizeof wanted);
+    snprintf(out, size, "%s: found %s, expected %s", w_name(w, name, sizeof name), found,
+             wanted);
+}
+
+/* Notes what is wrong at `w` and returns a stand-in of the expected shape. */
+static tc_tensor *note_finding(tc_scope *s, weights w, struct tc_shape expected)
+{
+    struct weights_findings *f = &w.node->store->findings;
+    tc_tensor *stand_in = tc_zeros(s, TC_F32, expected);
+    int64_t before = f->missing + f->mismatched;
+    if (w.node->tensor)
+        f->mismatched++;
+    else
+        f->missing++;
+    if (before < 5) {
+        size_t used = strlen(f->wrong);
+        char text[448];
+        mismatch_write(w, stand_in, text, sizeof text);
+        snprintf(f->wrong + used, sizeof f->wrong - used, "%s%s", used ? "; " : "", text);
+    }
+    return stand_in;
+}
+
+static tc_tensor *refuse(tc_scope *s, weights w, struct tc_shape expected)
+{
+    char text[448];
+    tc_scope *t = tc_push(s);
+    mismatch_write(w, tc_zeros(t, TC_F32, expected), text, sizeof text);
+    tc_pop(t, NULL);
+    tc_fail(s, ERR_INPUT, "%s", text);
+    return NULL;
+}
+
+tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected)
+{
+    if (!tc_ok(s))
+        return NULL;
+    if (!w.node) {
+        tc_fail(s, ERR_MEMORY, "no host memory for the name of a tensor");
+        return NULL;
+    }
+    bool fits = w.node->tensor && has_shape(w.node->tensor, expected);
+    if (tc_is_meta(s) && !w.node->used) {
+        w.node->used = true;
+        int64_t count = 1;
+        for (int i = 0; i < expected.rank; i++)
+            count *= expected.dim[i];
+        w.node->store->findings.parameters += count;
+        if (!fits)
+            return note_finding(s, w, expected);
+    }
+    if (fits)
+        return w.node->tensor;
+    return tc_is_meta(s) ? tc_zeros(s, TC_F32, expected) : refuse(s, w, expected);
+}
+
+struct weights_findings weights_check(weights root)
+{
+    struct weights_findings findings = root.node->store->findings;
+    for (struct w_node *node = root.node->store->nodes; node; node = node->made_before) {
+        if (!node->tensor || node->used)
+            continue;
+        findings.unused++;
+        w_name((weights){node}, findings.first_unused, sizeof findings.first_unused);
+    }
+    return findings;
+}

@@ -1,0 +1,136 @@
+/* text.c: glyphs out of the embedded fonts. Leaves breaking lines to text_wrap.c. */
+#include "run/text.h"
+
+#include "base/utf8.h"
+#include "run/font_data.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define STBTT_STATIC
+#define STB_TRUETYPE_IMPLEMENTATION
+#include <stb/stb_truetype.h>
+
+#define REPLACEMENT 0xFFFD
+
+static bool font_init(stbtt_fontinfo *font, enum text_weight weight)
+{
+    const unsigned char *data = weight == TEXT_BOLD ? font_data_bold : font_data_regular;
+    return stbtt_InitFont(font, data, 0) != 0;
+}
+
+static double font_scale(const stbtt_fontinfo *font, const struct text_style *style)
+{
+    return stbtt_ScaleForMappingEmToPixels(font, (float)style->size);
+}
+
+int text_line_height(const struct text_style *style)
+{
+    return (int)ceil(style->size * 1.35);
+}
+
+int text_ascent(const struct text_style *style)
+{
+    return (int)lround(style->size * 1.02);
+}
+
+/* The next code point to show, at *at; false at the end. */
+static bool next_shown(const char *text, int length, int *at, uint32_t *code_point)
+{
+    if (*at >= length)
+        return false;
+    int size = utf8_decode(text + *at, (size_t)(length - *at), code_point);
+    if (size == 0)
+        *code_point = REPLACEMENT;
+    if (*code_point < 0x20 || *code_point == 0x7f)
+        *code_point = ' ';
+    *at += size ? size : 1;
+    return true;
+}
+
+/* Where the pen goes: the glyph and its advance, kerned against the glyph before. */
+struct pen {
+    stbtt_fontinfo font;
+    double scale, x;
+    int glyph;
+};
+
+static bool pen_begin(struct pen *pen, const struct text_style *style, double x)
+{
+    *pen = (struct pen){.x = x, .glyph = -1};
+    if (!font_init(&pen->font, style->weight))
+        return false;
+    pen->scale = font_scale(&pen->font, style);
+    return true;
+}
+
+/* Moves to the next glyph; returns its advance. pen->x is its origin. */
+static double pen_next(struct pen *pen, uint32_t code_point)
+{
+    int advance, bearing;
+    int glyph = stbtt_FindGlyphIndex(&pen->font, (int)code_point);
+    if (pen->glyph >= 0)
+        pen->x += pen->scale * stbtt_GetGlyphKernAdvance(&pen->font, pen->glyph, glyph);
+    stbtt_GetGlyphHMetrics(&pen->font, glyph, &advance, &bearing);
+    pen->glyph = glyph;
+    return pen->scale * advance;
+}
+
+double text_width(const struct text_style *style, const char *text, int length)
+{
+    struct pen pen;
+    uint32_t code_point;
+    if (!pen_begin(&pen, style, 0))
+        return 0;
+    for (int at = 0; next_shown(text, length, &at, &code_point);)
+        pen.x += pen_next(&pen, code_point);
+    return pen.x;
+}
+
+static void blend(uint8_t *pixel, const uint8_t *color, int alpha)
+{
+    for (int c = 0; c < 3; c++)
+        pixel[c] = (uint8_t)((pixel[c] * (255 - alpha) + color[c] * alpha + 127) / 255);
+}
+
+static void draw_bitmap(struct image *image, const struct text_style *style, int left,
+                        int top, const unsigned char *alpha, int width, int height)
+{
+    for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++) {
+            int px = left + x, py = top + y;
+            if (px < 0 || py < 0 || px >= image->width || py >= image->height)
+                continue;
+            blend(image->rgb + ((size_t)py * (size_t)image->width + (size_t)px) * 3,
+                  style->color, alpha[y * width + x]);
+        }
+    }
+}
+
+static void draw_glyph(struct image *image, const struct text_style *style,
+                       const struct pen *pen, int baseline)
+{
+    double whole = floor(pen->x);
+    int width, height, left, above;
+    unsigned char *alpha = stbtt_GetGlyphBitmapSubpixel(
+        &pen->font, (float)pen->scale, (float)pen->scale, (float)(pen->x - whole), 0,
+        pen->glyph, &width, &height, &left, &above);
+    if (alpha)
+        draw_bitmap(image, style, (int)whole + left, baseline + above, alpha, width,
+                    height);
+    stbtt_FreeBitmap(alpha, NULL);
+}
+
+void text_draw(struct image *image, const struct text_style *style, double x, int top,
+               const char *text, int length)
+{
+    struct pen pen;
+    uint32_t code_point;
+    if (!pen_begin(&pen, style, x))
+        return;
+    for (int at = 0; next_shown(text, length, &at, &code_point);) {
+        double advance = pen_next(&pen, code_point);
+        draw_glyph(image, style, &pen, top + text_ascent(style));
+        pen.x += advance;
+    }
+}

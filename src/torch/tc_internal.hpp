@@ -1,0 +1,99 @@
+// tc_internal.hpp: what the shim's files share: handles, scopes, and the one guard through
+// which every call into libtorch goes. Leaves the C interface to tc.h.
+#pragma once
+
+#include "diffens/tc.h"
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/Device.h>
+
+#include <initializer_list>
+#include <new>
+#include <utility>
+
+struct tc_tensor {
+    at::Tensor value;
+    tc_scope *owner;
+    tc_tensor *before, *after; // neighbours in the owner's list
+};
+
+struct tc_rng {
+    at::Generator generator;
+    tc_rng *after;
+};
+
+struct tc_root;
+
+struct tc_scope {
+    tc_root *root;
+    tc_scope *up;
+    tc_scope *first_child, *before, *after;
+    tc_tensor *first;
+    tc_rng *first_rng;
+    char context[120];
+};
+
+struct tc_root {
+    tc_scope scope; // first, so that the root scope's address is the root's
+    tc_scope dead;  // handed out when no memory is left for a scope; refuses everything
+    at::Device device = at::Device(at::kCPU);
+    char device_name[32];
+    struct err error;
+    int64_t operations;
+    int64_t fail_in; // operations until the injected failure; 0: none
+    tc_tap_fn *tap;
+    void *tap_user;
+};
+
+// Counts the operation; false when it must not run: an earlier failure, an operand that
+// one left NULL, an injected failure.
+bool tc_enter(tc_scope *s, const char *operation, std::initializer_list<const tc_tensor *> x);
+
+// Turns the exception in flight into the sticky error.
+void tc_fail_in_flight(tc_scope *s, const char *operation,
+                       std::initializer_list<const tc_tensor *> x) noexcept;
+
+// A handle for `value` in `s`; NULL and the sticky error when memory is out.
+tc_tensor *tc_adopt(tc_scope *s, at::Tensor value) noexcept;
+
+at::ScalarType tc_scalar_type(enum tc_dtype dtype);
+
+inline at::IntArrayRef tc_sizes(const struct tc_shape &shape)
+{
+    return at::IntArrayRef(shape.dim, (size_t)shape.rank);
+}
+
+// Runs `body`, which returns a tensor, unless the sticky error is set.
+template <class Body>
+tc_tensor *tc_run(tc_scope *s, const char *operation,
+                  std::initializer_list<const tc_tensor *> operands, Body body) noexcept
+{
+    if (!tc_enter(s, operation, operands))
+        return nullptr;
+    try {
+        at::AutoGradMode gradients(false);
+        return tc_adopt(s, body());
+    } catch (...) {
+        tc_fail_in_flight(s, operation, operands);
+        return nullptr;
+    }
+}
+
+// The same for a `body` that returns nothing; true when it ran to its end.
+template <class Body>
+bool tc_do(tc_scope *s, const char *operation,
+           std::initializer_list<const tc_tensor *> operands, Body body) noexcept
+{
+    if (!tc_enter(s, operation, operands))
+        return false;
+    try {
+        at::AutoGradMode gradients(false);
+        body();
+        return true;
+    } catch (...) {
+        tc_fail_in_flight(s, operation, operands);
+        return false;
+    }
+}
