@@ -16,8 +16,9 @@ from data import work
 LATENT = (4, 16, 16)
 ENCODED = {"plain": 10000, "poster": 5000, "watercolour": 5000}
 SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="scaled_linear",
-                beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction",
-                clip_sample=False, steps_offset=1, timestep_spacing="leading")
+                beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction")
+SCHEDULER = dict(SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1,
+                 timestep_spacing="leading")
 BATCH, DROPPED, SNR_LIMIT = 24, 0.1, 5.0
 
 

@@ -40,7 +40,7 @@ struct head {
 static bool check_png(const uint8_t *bytes, size_t size, struct head *head, struct err *e)
 {
     struct png_reader r = {.bytes = bytes, .size = size};
-    struct png_chunk chunk;
+    struct png_chunk chunk = {0};
     while (!r.ended) {
         bool first = !r.started;
         if (!png_next(&r, &chunk, e))

@@ -54,10 +54,16 @@ bool png_next(struct png_reader *r, struct png_chunk *chunk, struct err *e)
     return true;
 }
 
+static void put_number(char out[4], uint32_t number)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (char)(number >> (24 - 8 * i));
+}
+
 static void add_number(struct str *out, uint32_t number)
 {
-    uint8_t bytes[4] = {(uint8_t)(number >> 24), (uint8_t)(number >> 16),
-                        (uint8_t)(number >> 8), (uint8_t)number};
+    char bytes[4];
+    put_number(bytes, number);
     str_add_bytes(out, bytes, 4);
 }
 
@@ -76,10 +82,7 @@ void png_end_chunk(struct str *out, size_t begin)
         out->failed = true;
         return;
     }
-    struct str number = {.bytes = out->bytes + begin, .capacity = 5};
-    char after = out->bytes[begin + 4];
-    add_number(&number, (uint32_t)size);
-    out->bytes[begin + 4] = after; /* the NUL that str.h puts behind */
+    put_number(out->bytes + begin, (uint32_t)size);
     add_number(out, (uint32_t)crc32_z(0, (uint8_t *)out->bytes + begin + 4, size + 4));
 }
 
@@ -180,7 +183,7 @@ static bool read_text(const struct png_chunk *chunk, const char *keyword, struct
 static bool find_text(struct png_reader *r, const char *keyword, struct str *out,
                       struct err *e)
 {
-    struct png_chunk chunk;
+    struct png_chunk chunk = {0};
     bool found = false;
     if (!png_is(r->bytes, r->size))
         return err_set(e, ERR_INPUT, "found no PNG signature, expected a PNG");

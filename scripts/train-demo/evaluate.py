@@ -1,0 +1,130 @@
+"""Measures the exported ensemble and writes the model card.
+
+Samples come from `diffens generate`, or from the diffusers package; reconstructions and
+retrieval are computed from the files in models/demo, not from the training state.
+"""
+
+import itertools
+import json
+import pathlib
+import subprocess
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import CLIPModel
+
+import card
+import classifier
+import clip
+import data
+import hands
+import scenes
+import vae
+import vqgan
+from data import work
+
+PROMPTS, STEPS, GUIDANCE, SEED = 96, 30, 7.5, 42
+
+
+def heldout_scenes():
+    """One scene for each of the first 96 combinations that training never saw."""
+    return data.make_scenes("heldout")[:PROMPTS]
+
+
+def sample_with_program(root, program, prompts):
+    directory = work() / "samples"
+    request = work() / "prompts.json"
+    request.write_text(json.dumps({"prompts": prompts}))
+    command = [program, "generate", "--prompts", request, "--ensemble",
+               root / "ensemble.json", "--out", directory, "--force", "--steps", str(STEPS),
+               "--guidance", str(GUIDANCE), "--random-seed", str(SEED)]
+    subprocess.run([str(part) for part in command], check=True)
+    version = subprocess.run([program, "--version"], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    return np.load(directory / "images.npy"), version
+
+
+def sample_with_diffusers(root, prompts, batch=16):
+    """The same as the program: case n starts from the CPU noise of seed 42 + n."""
+    ensemble = json.loads((root / "ensemble.json").read_text())
+    result = []
+    for diffuser in ensemble["diffusers"]:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            root / diffuser["path"], torch_dtype=torch.float32)
+        pipeline.set_progress_bar_config(disable=True)
+        pictures = []
+        for i in range(0, len(prompts), batch):
+            texts = [diffuser["prompt"].format(p) for p in prompts[i:i + batch]]
+            noise = [torch.Generator().manual_seed(SEED + n)
+                     for n in range(i, i + len(texts))]
+            output = pipeline(texts, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
+                              generator=noise, output_type="np").images
+            pictures.append((output * 255).round().astype(np.uint8))
+        result.append(np.concatenate(pictures))
+    return np.stack(result, 1), "diffusers"
+
+
+def measure_samples(images, described):
+    """Accuracies per diffuser, and how well the parents of a case overlap."""
+    target = np.array([(scenes.SUBJECTS.index(s.subject),
+                        list(scenes.COLOURS).index(s.colour),
+                        list(scenes.SETTINGS).index(s.setting)) for s in described])
+    model = classifier.load()
+    shares, masks, wrong = {}, [], []
+    for m, hand in enumerate(hands.HANDS):
+        names, mask = classifier.judge(images[:, m], model)
+        masks.append(mask)
+        right = np.concatenate([names[:, :3] == target, (names[:, 3:] == m)], 1)
+        shares[hand] = dict(zip(("subject", "colour", "setting", "hand"),
+                                right.mean(0).tolist()))
+        wrong += [(hand, int(n), right[n].tolist()) for n in np.flatnonzero(~right.all(1))]
+    pairs = [float(classifier.overlap(a, b).mean())
+             for a, b in itertools.combinations(masks, 2)]
+    return {"accuracy": shares, "overlap": float(np.mean(pairs)), "wrong": wrong}
+
+
+def measure_networks(root):
+    autoencoder = AutoencoderKL.from_pretrained(root / "plain" / "vae",
+                                                torch_dtype=torch.float32)
+    quantised = vqgan.VQModel()
+    quantised.load_state_dict({k: v.float() for k, v in
+                               load_file(root / "vqgan" / "model.safetensors").items()})
+    pair = CLIPModel.from_pretrained(root / "clip", torch_dtype=torch.float32)
+    quantised_psnr, codes = vqgan.reconstruct(model=quantised.eval().requires_grad_(False))
+    with torch.no_grad():
+        return {"vae": vae.reconstruct(model=autoencoder.eval()), "vqgan": quantised_psnr,
+                "codes": codes, "retrieval": clip.retrieval(model=pair.eval())}
+
+
+def contact_sheet(images, path, cases, columns=8):
+    """Three hands of each case below each other; a row of cases per line."""
+    lines = []
+    for start in range(0, len(cases), columns):
+        chosen = images[cases[start:start + columns]]
+        lines.append(np.pad(chosen, ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)),
+                            constant_values=255).transpose(1, 2, 0, 3, 4)
+                     .reshape(3 * (hands.SIZE + 4), -1, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = np.concatenate([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255)
+                            for line in lines])
+    Image.fromarray(sheet).quantize(256).save(path, optimize=True)
+
+
+def evaluate(root, program, with_diffusers=False):
+    described = heldout_scenes()
+    prompts = [scenes.plain_caption(scene) for scene in described]
+    if with_diffusers or not pathlib.Path(program).exists():
+        images, sampler = sample_with_diffusers(root, prompts)
+    else:
+        images, sampler = sample_with_program(root, program, prompts)
+    np.save(work() / "samples.npy", images)
+    result = {"sampler": sampler, "steps": STEPS, "guidance": GUIDANCE, "seed": SEED,
+              "prompts": len(prompts), **measure_samples(images, described),
+              **measure_networks(root), "judge": classifier.accuracy()}
+    (work() / "evaluation.json").write_text(json.dumps(result, indent=1))
+    contact_sheet(images, root / "pictures" / "contact-sheet.png", list(range(24)))
+    card.write(root, result, prompts[:24])
+    print(json.dumps({k: v for k, v in result.items() if k != "wrong"}, indent=1))
