@@ -20,10 +20,11 @@ struct progress_at {
     int64_t done, total; /* whole units of the stage (cells), finished and in all */
 };
 
-/* Both callbacks may be NULL. They are called from the thread that computes. */
+/* Callbacks may be NULL. They are called from the thread that computes. */
 struct progress {
     void (*at)(void *user, const struct progress_at *at);
     void (*note)(void *user, enum note_level level, const char *line);
+    void (*made)(void *user, const char *path);
     void *user;
 };
 
@@ -33,5 +34,9 @@ void progress_at(const struct progress *p, const struct progress_at *at);
 /* Reports a line of text, without a newline. `p` may be NULL. */
 void progress_note(const struct progress *p, enum note_level level, const char *format,
                    ...) __attribute__((format(printf, 3, 4)));
+
+/* Reports a picture that is published: its path goes to standard output. `p` may be NULL.
+ */
+void progress_made(const struct progress *p, const char *path);
 
 #endif

@@ -13,7 +13,24 @@
 #include "diffens/progress.h"
 #include "diffens/tc.h"
 
+struct ensemble;
+struct prompts;
+struct record;
 struct vqgan;
+
+/* One run: what is asked for, resolved. Filled and owned by src/cli. */
+struct run {
+    const struct options *options;
+    const struct progress *progress;
+    const struct ensemble *ensemble; /* its diffusers are those of the run, in order */
+    const struct prompts *prompts;   /* NULL with --images */
+    struct record *record;           /* open, nothing planned yet */
+};
+
+/* Does all that is asked for: plans, opens the device, makes parents, mixtures and the
+ * figure, completes the record. Cells whose picture is not made of finite numbers are
+ * left out and recorded; the others are made. */
+bool pipeline_run(const struct run *run, struct err *e);
 
 /* The layers at which latents are mixed, in the order of the pipeline; enum layer_bit of
  * options.h is 1 << layer. */

@@ -224,6 +224,59 @@ tc_tensor *tc_resize_nearest(tc_scope *s, tc_tensor *x, int64_t height, int64_t 
  * torch.nn.functional.interpolate(mode="bicubic", antialias=True) */
 tc_tensor *tc_resize_bicubic(tc_scope *s, tc_tensor *x, int64_t height, int64_t width);
 
+/* ---- Gradients -----------------------------------------------------------------------
+ * Recorded in scopes from tc_push_grad() and in their children, for what is computed from
+ * a leaf. Functional: weights never require gradients, and nothing accumulates. Values
+ * leave such a scope by tc_detach(), or keep what they were computed from alive. */
+
+/* tc_push() of a scope whose operations, and those of its children, are recorded. */
+tc_scope *tc_push_grad(tc_scope *up);
+
+/* A copy of x with respect to which gradients are taken. */
+tc_tensor *tc_leaf(tc_scope *s, tc_tensor *x);
+
+/* The numbers of x, without what they were computed from. Shares memory with x. */
+tc_tensor *tc_detach(tc_scope *s, tc_tensor *x);
+
+/* d(sum of `upstream` * y) / d(leaf), of the shape of `leaf`; a NULL `upstream` stands for
+ * 1, and y then has one element. What was recorded between them is freed: once only. */
+tc_tensor *tc_gradient(tc_scope *s, tc_tensor *y, tc_tensor *upstream, tc_tensor *leaf);
+
+/* Forward `value`, backward the identity to z; both of one shape. */
+tc_tensor *tc_straight_through(tc_scope *s, tc_tensor *value, tc_tensor *z);
+
+/* Forward tc_clamp(). Backward: the gradient as it is inside [low,high]; outside, only
+ * where a step against it leads back in, and 0 elsewhere. */
+tc_tensor *tc_clamp_inward(tc_scope *s, tc_tensor *x, double low, double high);
+
+struct tc_adam {
+    double rate, beta1, beta2, eps;
+    int64_t step; /* the number of this step, from 1 */
+};
+
+/* One step of Adam (Kingma and Ba 2015, Algorithm 1), in place on x and on the moments m
+ * and v, all of the shape of `gradient`. libtorch's fused kernel. */
+bool tc_adam_step(tc_scope *s, const struct tc_adam *adam, tc_tensor *x,
+                  tc_tensor *gradient, tc_tensor *m, tc_tensor *v);
+
+/* ---- What losses are made of ---------------------------------------------------------
+ */
+
+tc_tensor *tc_relu(tc_scope *s, tc_tensor *x);
+tc_tensor *tc_asin(tc_scope *s, tc_tensor *x);
+tc_tensor *tc_mean(tc_scope *s, tc_tensor *x, int dim); /* drops the dimension */
+/* Euclidean norm; keeps the dimension, as 1. Its gradient at 0 is 0. */
+tc_tensor *tc_norm(tc_scope *s, tc_tensor *x, int dim);
+tc_tensor *tc_amin(tc_scope *s, tc_tensor *x, int dim); /* smallest; drops the dimension */
+tc_tensor *tc_amax(tc_scope *s, tc_tensor *x, int dim); /* largest; drops the dimension */
+/* Each element clamped between those of `low` and `high`, which broadcast. */
+tc_tensor *tc_clamp_between(tc_scope *s, tc_tensor *x, tc_tensor *low, tc_tensor *high);
+/* Non-overlapping windows: [B,C,H,W] -> [B,C,H/side,W/side] */
+tc_tensor *tc_max_pool2d(tc_scope *s, tc_tensor *x, int side);
+/* Square windows of one picture: [1,C,H,W] -> [count,C,side,side] */
+tc_tensor *tc_windows(tc_scope *s, tc_tensor *x, int count, const int64_t *top,
+                      const int64_t *left, int64_t side);
+
 /* ---- Looking inside ------------------------------------------------------------------
  */
 

@@ -14,7 +14,7 @@ import vae
 from data import work
 
 LATENT = (4, 16, 16)
-ENCODED = {"plain": 10000, "poster": 5000, "watercolour": 5000}
+ENCODED = {"plain": 8000, "poster": 3000, "watercolour": 3000}
 SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="scaled_linear",
                 beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction")
 SCHEDULER = dict(SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1,
@@ -25,7 +25,7 @@ BATCH, DROPPED, SNR_LIMIT = 24, 0.1, 5.0
 def build():
     return UNet2DConditionModel(
         sample_size=16, in_channels=4, out_channels=4, layers_per_block=1,
-        block_out_channels=(48, 96, 128), cross_attention_dim=128, attention_head_dim=2,
+        block_out_channels=(48, 96, 112), cross_attention_dim=128, attention_head_dim=2,
         norm_num_groups=8,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"))
@@ -68,10 +68,13 @@ def train(name, minutes=None, seed=5):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
     run = training.Run(f"unet-{name}", {"model": model, "average": average}, optimizer,
                        1e-3 if base else 6e-4, minutes, flat=0.5 if base else 0.3)
-    template = tokenizer.TEMPLATES[name]
+    template, ready = tokenizer.TEMPLATES[name], ()
     for step in run:
+        if step % 50 == 0 or not len(ready):
+            # Training may begin while later latents are still being encoded.
+            ready = np.flatnonzero(~np.isnan(latents[:, 0, 0, 0]))
         rng = np.random.default_rng([seed, step])
-        index = np.sort(rng.integers(len(latents), size=BATCH))
+        index = np.sort(rng.choice(ready, size=BATCH))
         texts = [template.format(scenes.caption(part.scenes[i], rng))
                  if rng.random() >= DROPPED else "" for i in index]
         with torch.no_grad():

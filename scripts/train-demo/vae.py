@@ -50,8 +50,8 @@ def train(minutes=20, seed=1):
         # Early on, three channels are drawn to the reduced picture: colour is learnt
         # at once, and the latents are easy for the UNets.
         hint = F.mse_loss(posterior.mean[:, :3], 3 * F.avg_pool2d(x, 8))
-        loss = loss + 2e-4 * kl + 0.1 * max(0.0, 1 - run.progress / 0.4) * hint
-        run.update(loss, model, mse=mse, kl=kl)
+        loss = loss + 2e-4 * kl + 0.5 * max(0.0, 1 - run.progress / 0.8) * hint
+        run.update(loss, model, mse=mse, kl=kl, hint=hint)
         average.update(model)
     measure_scale()
     return reconstruct()

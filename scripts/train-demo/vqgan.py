@@ -15,7 +15,7 @@ import training
 
 # taming normalises in 32 groups, here one channel each: what a layer sees depends on the
 # statistics of the whole picture, so training never uses crops.
-CONFIG = dict(ch=32, out_ch=3, ch_mult=(1, 1, 2, 4), num_res_blocks=1,
+CONFIG = dict(ch=32, out_ch=3, ch_mult=(1, 1, 2, 2), num_res_blocks=1,
               attn_resolutions=(16,), dropout=0.0, in_channels=3, resolution=128,
               z_channels=64, double_z=False)
 CODES, WIDTH = 1024, 64
@@ -130,8 +130,8 @@ def train(minutes=50, seed=3):
                 + 0.25 * commitment)
         # As in the autoencoder: at first three channels are drawn to the reduced picture.
         hint = F.mse_loss(z[:, :3], 2 * F.avg_pool2d(x, 8))
-        loss = loss + 0.1 * max(0.0, 1 - run.progress / WARM_UP) * hint
-        run.update(loss, model, mse=mse, commitment=commitment)
+        loss = loss + 0.5 * max(0.0, 1 - run.progress / WARM_UP) * hint
+        run.update(loss, model, mse=mse, commitment=commitment, hint=hint)
     return reconstruct()
 
 

@@ -34,8 +34,7 @@ bool err_in_file(struct err *e, const char *path)
     memcpy(message, e->message, sizeof message);
     char shown[512];
     str_show(shown, sizeof shown, path);
-    int head = snprintf(e->message, sizeof e->message, "%s: ", shown);
-    if (head > 0 && (size_t)head < sizeof e->message)
-        snprintf(e->message + head, sizeof e->message - (size_t)head, "%s", message);
+    int room = (int)(sizeof e->message - strlen(shown) - sizeof ": ");
+    snprintf(e->message, sizeof e->message, "%s: %.*s", shown, room, message);
     return false;
 }

@@ -22,3 +22,9 @@ void progress_note(const struct progress *p, enum note_level level, const char *
     va_end(args);
     p->note(p->user, level, line);
 }
+
+void progress_made(const struct progress *p, const char *path)
+{
+    if (p && p->made)
+        p->made(p->user, path);
+}

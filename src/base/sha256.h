@@ -2,27 +2,23 @@
 #ifndef DIFFENS_SHA256_H
 #define DIFFENS_SHA256_H
 
-#include "diffens/error.h"
-
 #include <stddef.h>
+#include <stdint.h>
 
 #define SHA256_HEX 65 /* 64 digits and a NUL */
 
+/* A digest in progress: holds no memory, may be dropped at any time. */
 struct sha256 {
-    void *context;
+    uint64_t state[16]; /* libcrypto's SHA256_CTX */
 };
 
-/* Begins a digest. False with ERR_MEMORY. */
-bool sha256_begin(struct sha256 *s, struct err *e);
-bool sha256_add(struct sha256 *s, const void *bytes, size_t size, struct err *e);
+void sha256_begin(struct sha256 *s);
+void sha256_add(struct sha256 *s, const void *bytes, size_t size);
 
 /* Writes the digest in lower-case hexadecimal digits. */
-bool sha256_end(struct sha256 *s, char hex[SHA256_HEX], struct err *e);
-
-/* Accepts a zeroed or ended object. */
-void sha256_free(struct sha256 *s);
+void sha256_end(struct sha256 *s, char hex[SHA256_HEX]);
 
 /* All of it at once. */
-bool sha256_bytes(const void *bytes, size_t size, char hex[SHA256_HEX], struct err *e);
+void sha256_bytes(const void *bytes, size_t size, char hex[SHA256_HEX]);
 
 #endif

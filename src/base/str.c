@@ -134,30 +134,39 @@ static bool printable(uint32_t code_point)
     return !turns_direction;
 }
 
+/* What stands for the code point at `bytes`; *length is 0 where it is not UTF-8, and then
+ * becomes the 1 byte that was escaped. */
+static size_t escape_one(const char *bytes, int *length, uint32_t code_point,
+                         char piece[20])
+{
+    size_t size = 0;
+    if (*length > 0 && printable(code_point)) {
+        if (code_point == '"' || code_point == '\\')
+            piece[size++] = '\\';
+        memcpy(piece + size, bytes, (size_t)*length);
+        return size + (size_t)*length;
+    }
+    if (*length == 0)
+        *length = 1;
+    for (int i = 0; i < *length; i++)
+        size += (size_t)snprintf(piece + size, 5, "\\x%02X", (unsigned char)bytes[i]);
+    return size;
+}
+
 const char *str_escape(char *out, size_t out_size, const char *bytes, size_t size)
 {
     static const char cut[] = "...";
-    size_t at = 0, used = 0;
+    size_t at = 0, used = 0, cut_at = 0;
     while (at < size) {
         uint32_t code_point = 0;
         int length = utf8_decode(bytes + at, size - at, &code_point);
         char piece[20];
-        size_t piece_size = 0;
-        if (length == 0 || !printable(code_point)) {
-            length = length ? length : 1;
-            for (int i = 0; i < length; i++)
-                piece_size += (size_t)snprintf(piece + piece_size, 5, "\\x%02X",
-                                               (unsigned char)bytes[at + (size_t)i]);
-        } else {
-            if (code_point == '"' || code_point == '\\')
-                piece[piece_size++] = '\\';
-            memcpy(piece + piece_size, bytes + at, (size_t)length);
-            piece_size += (size_t)length;
-        }
-        /* Room for "..." is kept free until the last piece is in. */
-        bool last = at + (size_t)length == size;
-        if (used + piece_size + (last ? 1 : sizeof cut) > out_size) {
-            if (used + sizeof cut <= out_size) {
+        size_t piece_size = escape_one(bytes + at, &length, code_point, piece);
+        if (used + sizeof cut <= out_size)
+            cut_at = used;
+        if (used + piece_size + 1 > out_size) {
+            used = cut_at;
+            if (out_size >= sizeof cut) {
                 memcpy(out + used, cut, sizeof cut);
                 return out;
             }

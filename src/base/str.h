@@ -17,7 +17,8 @@ struct str {
 
 void str_add(struct str *s, const char *text);
 void str_add_bytes(struct str *s, const void *bytes, size_t size);
-void str_addf(struct str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void str_addf(struct str *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Empties the string and forgets a failure; keeps the memory. */
 void str_clear(struct str *s);

@@ -1,4 +1,5 @@
-/* utf8.c: code points out of bytes and back. Leaves character classes to the tokenizer. */
+/* utf8.c: code points out of bytes and back. Leaves character classes to the tokenizer.
+ */
 #include "base/utf8.h"
 
 static bool continues(unsigned char byte)

@@ -21,17 +21,19 @@ static const char *path_in(struct str *path, const char *directory, const char *
     return str_text(path);
 }
 
-static bool read_configs(struct diffuser *d, const char *directory, struct err *e)
+static bool read_configs(struct diffuser *d, const char *directory, const char *scheduler,
+                         struct err *e)
 {
     struct str path = {0};
-    bool ok = model_dir_check(directory, e) &&
-              clip_text_config_read(path_in(&path, directory, "text_encoder/config.json"),
-                                    &d->text, e) &&
-              unet_config_read(path_in(&path, directory, "unet/config.json"), &d->unet, e) &&
-              vae_config_read(path_in(&path, directory, "vae/config.json"), &d->vae, e) &&
-              scheduler_config_read(
-                  path_in(&path, directory, "scheduler/scheduler_config.json"), &d->scheduler,
-                  e);
+    bool ok =
+        model_dir_check(directory, e) &&
+        clip_text_config_read(path_in(&path, directory, "text_encoder/config.json"),
+                              &d->text, e) &&
+        unet_config_read(path_in(&path, directory, "unet/config.json"), &d->unet, e) &&
+        vae_config_read(path_in(&path, directory, "vae/config.json"), &d->vae, e) &&
+        scheduler_config_read(
+            &d->scheduler, path_in(&path, directory, "scheduler/scheduler_config.json"),
+            scheduler, e);
     if (ok)
         d->tokenizer = tokenizer_load(path_in(&path, directory, "tokenizer"), e);
     str_free(&path);
@@ -39,7 +41,8 @@ static bool read_configs(struct diffuser *d, const char *directory, struct err *
 }
 
 /* What one part's config says must agree with the others'. */
-static bool check_agreement(const struct diffuser *d, const char *directory, struct err *e)
+static bool check_agreement(const struct diffuser *d, const char *directory,
+                            struct err *e)
 {
     long long vocabulary = tokenizer_vocab_size(d->tokenizer);
     if (vocabulary != d->text.vocab_size)
@@ -48,19 +51,21 @@ static bool check_agreement(const struct diffuser *d, const char *directory, str
                        "encoder's vocab_size %lld",
                        STR_SHOW(directory), vocabulary, (long long)d->text.vocab_size);
     if (d->unet.cross_attention_dim != d->text.hidden_size)
-        return err_set(e, ERR_INPUT,
-                       "%s: unet/config.json: cross_attention_dim: found %lld, expected the "
-                       "text encoder's hidden_size %lld",
-                       STR_SHOW(directory), (long long)d->unet.cross_attention_dim,
-                       (long long)d->text.hidden_size);
+        return err_set(
+            e, ERR_INPUT,
+            "%s: unet/config.json: cross_attention_dim: found %lld, expected the "
+            "text encoder's hidden_size %lld",
+            STR_SHOW(directory), (long long)d->unet.cross_attention_dim,
+            (long long)d->text.hidden_size);
     if (d->unet.in_channels != d->vae.latent_channels ||
         d->unet.out_channels != d->vae.latent_channels)
-        return err_set(e, ERR_INPUT,
-                       "%s: unet/config.json: in_channels and out_channels: found %lld and "
-                       "%lld, expected the VAE's latent_channels %lld (inpainting and depth "
-                       "models are not supported)",
-                       STR_SHOW(directory), (long long)d->unet.in_channels,
-                       (long long)d->unet.out_channels, (long long)d->vae.latent_channels);
+        return err_set(
+            e, ERR_INPUT,
+            "%s: unet/config.json: in_channels and out_channels: found %lld and "
+            "%lld, expected the VAE's latent_channels %lld (inpainting and depth "
+            "models are not supported)",
+            STR_SHOW(directory), (long long)d->unet.in_channels,
+            (long long)d->unet.out_channels, (long long)d->vae.latent_channels);
     return true;
 }
 
@@ -79,7 +84,8 @@ static bool open_network(struct network *n, tc_scope *shapes, const char *direct
 
 static bool open_networks(struct diffuser *d, const char *directory, struct err *e)
 {
-    /* transformers has saved CLIPTextModel with the prefix and, from version 5, without. */
+    /* transformers has saved CLIPTextModel with the prefix and, from version 5, without.
+     */
     return open_network(&d->text_network, d->shapes, directory, "text_encoder", "model",
                         "text_model.", "final_layer_norm.weight", e) &&
            open_network(&d->unet_network, d->shapes, directory, "unet",
@@ -89,7 +95,8 @@ static bool open_networks(struct diffuser *d, const char *directory, struct err 
 }
 
 /* Runs the three networks on shapes alone. */
-static bool check_weights(struct diffuser *d, const struct progress *progress, struct err *e)
+static bool check_weights(struct diffuser *d, const struct progress *progress,
+                          struct err *e)
 {
     tc_scope *s = tc_push(d->shapes);
     tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokenizer_max_length(d->tokenizer)));
@@ -109,11 +116,11 @@ static bool check_weights(struct diffuser *d, const struct progress *progress, s
 }
 
 bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
-                   const struct progress *progress, struct err *e)
+                   const char *scheduler, const struct progress *progress, struct err *e)
 {
     d->name = name;
     d->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
-    bool ok = d->shapes && read_configs(d, directory, e) &&
+    bool ok = d->shapes && read_configs(d, directory, scheduler, e) &&
               check_agreement(d, directory, e) && open_networks(d, directory, e) &&
               check_weights(d, progress, e);
     if (!ok)
@@ -128,6 +135,7 @@ void diffuser_close(struct diffuser *d)
     network_close(&d->vae_network);
     tc_close(d->shapes);
     tokenizer_free(d->tokenizer);
+    scheduler_config_free(&d->scheduler);
     *d = (struct diffuser){0};
 }
 

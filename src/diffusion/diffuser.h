@@ -22,10 +22,11 @@ struct diffuser {
 };
 
 /* Reads a diffusers directory: configs, vocabulary, names and shapes of all tensors.
- * `name` is kept. ERR_INPUT names the file, the field or the first tensors that do not
- * fit; then `d` is closed. */
+ * `name` is kept; `scheduler` is a name of scheduler.h, or NULL for the model's own.
+ * ERR_INPUT names the file, the field or the first tensors that do not fit; then `d` is
+ * closed. */
 bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
-                   const struct progress *progress, struct err *e);
+                   const char *scheduler, const struct progress *progress, struct err *e);
 
 /* Accepts a zeroed or half-built object. */
 void diffuser_close(struct diffuser *d);

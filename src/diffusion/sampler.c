@@ -104,7 +104,7 @@ static tc_tensor *guided_output(tc_scope *up, struct batch *b, tc_tensor *x, int
 
 /* Noise [B,C,h,w] -> latent [B,C,h,w] */
 static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
-                               sampler_step_fn *step, void *user, struct err *e)
+                               sampler_step_fn *step, void *user)
 {
     int total = scheduler_evaluations(b->scheduler);
     for (int i = 0; i < total && tc_ok(s); i++) {
@@ -117,10 +117,8 @@ static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
         if (look && !tc_all_finite(s, x))
             tc_fail(s, ERR_NONFINITE, "step %d of %d: the latent is not finite", i + 1,
                     total);
-        if (step && tc_ok(s) && !step(user, i + 1, total)) {
-            err_set(e, ERR_STOPPED, "stopped");
-            return NULL;
-        }
+        if (step && tc_ok(s))
+            step(user, i + 1, total);
     }
     return x;
 }
@@ -169,12 +167,11 @@ static bool decode_all(tc_scope *up, const struct batch *b, tc_tensor *latents,
 static bool run_batch(tc_scope *s, struct batch *b, sampler_step_fn *step, void *user,
                       struct image *pictures, struct err *e)
 {
-    b->scheduler =
-        scheduler_new(s, &b->d->scheduler, b->settings->scheduler, b->settings->steps, e);
+    b->scheduler = scheduler_new(s, &b->d->scheduler, b->settings->steps, e);
     if (!b->scheduler || !encode_text(s, b, e))
         return false;
-    tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user, e);
-    return e->code == ERR_OK && tc_check(s, e) && decode_all(s, b, latents, pictures, e);
+    tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user);
+    return tc_check(s, e) && decode_all(s, b, latents, pictures, e);
 }
 
 bool sampler_run(tc_scope *root, const struct diffuser *d,

@@ -7,7 +7,6 @@
 #include "diffusion/diffuser.h"
 
 struct sampler_settings {
-    const char *scheduler; /* a name of scheduler.h, or NULL for the model's own */
     int steps;
     double guidance;       /* classifier-free guidance scale; 1 or less: none */
     int64_t height, width; /* pixels, multiples of diffuser_factor() */
@@ -19,9 +18,8 @@ struct sampler_cell {
     uint64_t noise_seed; /* of torch.Generator("cpu") */
 };
 
-/* Called after each step, with the number of steps done and in all. False stops the run
- * with ERR_STOPPED. */
-typedef bool sampler_step_fn(void *user, int done, int total);
+/* Called after each step, with the number of steps done and in all. */
+typedef void sampler_step_fn(void *user, int done, int total);
 
 /* Makes `count` pictures in one batch; pictures[i] is the caller's to free. The pictures
  * depend on the cells alone, not on which of them share a batch, but for rounding.

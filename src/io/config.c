@@ -1,5 +1,5 @@
-/* config.c: fields of JSON files with types and ranges. Leaves syntax to json.c and meaning
- * to the caller. */
+/* config.c: fields of JSON files with types and ranges. Leaves syntax to json.c and
+ * meaning to the caller. */
 #include "io/config.h"
 
 #include "base/str.h"
@@ -69,7 +69,8 @@ bool config_as_int(const struct json *value, int64_t low, int64_t high, int64_t 
     if (high == INT64_MAX)
         snprintf(expected, sizeof expected, "an integer of at least %" PRId64, low);
     else
-        snprintf(expected, sizeof expected, "an integer %" PRId64 "..%" PRId64, low, high);
+        snprintf(expected, sizeof expected, "an integer %" PRId64 "..%" PRId64, low,
+                 high);
     return fail(value, expected, e);
 }
 
@@ -162,22 +163,23 @@ bool config_need_array(const struct json *object, const char *key, size_t least,
     return config_need(object, key, out, e) && config_as_array(*out, least, most, e);
 }
 
-bool config_need_int(const struct json *object, const char *key, int64_t low, int64_t high,
-                     int64_t *out, struct err *e)
+bool config_need_int(const struct json *object, const char *key, int64_t low,
+                     int64_t high, int64_t *out, struct err *e)
 {
     const struct json *value = NULL;
     return config_need(object, key, &value, e) && config_as_int(value, low, high, out, e);
 }
 
-bool config_need_double(const struct json *object, const char *key, double low, double high,
-                        double *out, struct err *e)
+bool config_need_double(const struct json *object, const char *key, double low,
+                        double high, double *out, struct err *e)
 {
     const struct json *value = NULL;
     return config_need(object, key, &value, e) &&
            config_as_double(value, low, high, out, e);
 }
 
-bool config_need_bool(const struct json *object, const char *key, bool *out, struct err *e)
+bool config_need_bool(const struct json *object, const char *key, bool *out,
+                      struct err *e)
 {
     const struct json *value = NULL;
     return config_need(object, key, &value, e) && config_as_bool(value, out, e);
@@ -190,20 +192,21 @@ bool config_need_string(const struct json *object, const char *key, const char *
     return config_need(object, key, &value, e) && config_as_string(value, out, e);
 }
 
-bool config_may_object(const struct json *object, const char *key, const struct json **out,
-                       struct err *e)
+bool config_may_object(const struct json *object, const char *key,
+                       const struct json **out, struct err *e)
 {
     if (!config_as_object(object, e))
         return false;
     return !config_has(object, key) || config_need_object(object, key, out, e);
 }
 
-bool config_may_array(const struct json *object, const char *key, size_t least, size_t most,
-                      const struct json **out, struct err *e)
+bool config_may_array(const struct json *object, const char *key, size_t least,
+                      size_t most, const struct json **out, struct err *e)
 {
     if (!config_as_object(object, e))
         return false;
-    return !config_has(object, key) || config_need_array(object, key, least, most, out, e);
+    return !config_has(object, key) ||
+           config_need_array(object, key, least, most, out, e);
 }
 
 bool config_may_int(const struct json *object, const char *key, int64_t low, int64_t high,
@@ -214,8 +217,8 @@ bool config_may_int(const struct json *object, const char *key, int64_t low, int
     return !config_has(object, key) || config_need_int(object, key, low, high, out, e);
 }
 
-bool config_may_double(const struct json *object, const char *key, double low, double high,
-                       double *out, struct err *e)
+bool config_may_double(const struct json *object, const char *key, double low,
+                       double high, double *out, struct err *e)
 {
     if (!config_as_object(object, e))
         return false;

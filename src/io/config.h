@@ -1,6 +1,6 @@
-/* config.h: fields of JSON files with the types and ranges that the program expects. Every
- * failure names file, JSON path, what was found and what was expected. Leaves syntax to
- * json.h and meaning to the caller.
+/* config.h: fields of JSON files with the types and ranges that the program expects.
+ * Every failure names file, JSON path, what was found and what was expected. Leaves
+ * syntax to json.h and meaning to the caller.
  *
  * config_need_*: the field must be there. config_may_*: absent or null leaves *out as it
  * is, so that callers put the default there first. config_as_*: the value itself, for
@@ -32,25 +32,27 @@ bool config_need_object(const struct json *object, const char *key,
                         const struct json **out, struct err *e);
 bool config_need_array(const struct json *object, const char *key, size_t least,
                        size_t most, const struct json **out, struct err *e);
-bool config_need_int(const struct json *object, const char *key, int64_t low, int64_t high,
-                     int64_t *out, struct err *e);
+bool config_need_int(const struct json *object, const char *key, int64_t low,
+                     int64_t high, int64_t *out, struct err *e);
 bool config_need_double(const struct json *object, const char *key, double low,
                         double high, double *out, struct err *e);
-bool config_need_bool(const struct json *object, const char *key, bool *out, struct err *e);
+bool config_need_bool(const struct json *object, const char *key, bool *out,
+                      struct err *e);
 bool config_need_string(const struct json *object, const char *key, const char **out,
                         struct err *e);
 
 /* True where the field is there and not null. */
 bool config_has(const struct json *object, const char *key);
-bool config_may_object(const struct json *object, const char *key, const struct json **out,
-                       struct err *e);
-bool config_may_array(const struct json *object, const char *key, size_t least, size_t most,
-                      const struct json **out, struct err *e);
+bool config_may_object(const struct json *object, const char *key,
+                       const struct json **out, struct err *e);
+bool config_may_array(const struct json *object, const char *key, size_t least,
+                      size_t most, const struct json **out, struct err *e);
 bool config_may_int(const struct json *object, const char *key, int64_t low, int64_t high,
                     int64_t *out, struct err *e);
-bool config_may_double(const struct json *object, const char *key, double low, double high,
-                       double *out, struct err *e);
-bool config_may_bool(const struct json *object, const char *key, bool *out, struct err *e);
+bool config_may_double(const struct json *object, const char *key, double low,
+                       double high, double *out, struct err *e);
+bool config_may_bool(const struct json *object, const char *key, bool *out,
+                     struct err *e);
 bool config_may_string(const struct json *object, const char *key, const char **out,
                        struct err *e);
 
@@ -58,7 +60,8 @@ bool config_may_string(const struct json *object, const char *key, const char **
 bool config_only(const struct json *object, const char *const *known, size_t count,
                  struct err *e);
 
-/* A string that may name a file beside this one: not empty, at most 255 bytes, no '/', not
+/* A string that may name a file beside this one: not empty, at most 255 bytes, no '/',
+ * not
  * "." or "..", no control characters. */
 bool config_as_file_name(const struct json *value, const char **out, struct err *e);
 

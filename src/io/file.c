@@ -1,4 +1,5 @@
-/* file.c: reading regular files. Leaves formats to the readers and writing to publish.c. */
+/* file.c: reading regular files. Leaves formats to the readers and writing to publish.c.
+ */
 #include "io/file.h"
 
 #include "base/str.h"
@@ -80,12 +81,13 @@ bool file_read_at(int fd, void *out, size_t size, uint64_t offset, const char *p
             tries = 0;
         } else if (got == 0) {
             return err_set(e, ERR_INPUT,
-                           "%s: found end of file at byte %" PRIu64 ", expected %zu bytes "
+                           "%s: found end of file at byte %" PRIu64
+                           ", expected %zu bytes "
                            "from byte %" PRIu64,
                            STR_SHOW(path), offset + done, size, offset);
         } else if (errno != EINTR && !retry(errno, &tries)) {
-            return err_set(e, ERR_INPUT, "%s: read at byte %" PRIu64 ": %s", STR_SHOW(path),
-                           offset + done, strerror(errno));
+            return err_set(e, ERR_INPUT, "%s: read at byte %" PRIu64 ": %s",
+                           STR_SHOW(path), offset + done, strerror(errno));
         }
     }
     return true;
@@ -149,7 +151,8 @@ bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size
     else if (text.size > limit)
         too_long(name, limit, e);
     else if (!(*bytes = str_take(&text)))
-        err_set(e, ERR_MEMORY, "%s: out of memory after %zu bytes", STR_SHOW(name), *size);
+        err_set(e, ERR_MEMORY, "%s: out of memory after %zu bytes", STR_SHOW(name),
+                *size);
     str_free(&text);
     return *bytes != NULL;
 }
@@ -157,29 +160,27 @@ bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size
 bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e)
 {
     enum { BLOCK = 1 << 20 };
-    struct sha256 digest = {0};
-    char *block = NULL;
-    bool ok = false;
     uint64_t size;
     int fd = file_open(path, &size, e);
     if (fd < 0)
-        goto done;
-    block = malloc(BLOCK);
-    if (!block) {
-        err_set(e, ERR_MEMORY, "%s: out of memory for %d bytes", STR_SHOW(path), BLOCK);
-        goto done;
-    }
-    ok = sha256_begin(&digest, e);
+        return false;
+    bool ok = true;
+    char *block = malloc(BLOCK);
+    if (!block)
+        ok = err_set(e, ERR_MEMORY, "%s: out of memory for %d bytes", STR_SHOW(path),
+                     BLOCK);
+    struct sha256 digest;
+    sha256_begin(&digest);
     for (uint64_t at = 0; ok && at < size;) {
         size_t take = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
-        ok = file_read_at(fd, block, take, at, path, e) &&
-             sha256_add(&digest, block, take, e);
+        ok = file_read_at(fd, block, take, at, path, e);
+        if (ok)
+            sha256_add(&digest, block, take);
         at += take;
     }
-    ok = ok && sha256_end(&digest, hex, e);
-done:
-    sha256_free(&digest);
+    if (ok)
+        sha256_end(&digest, hex);
     free(block);
-    file_close(fd);
+    close(fd);
     return ok;
 }

@@ -1,5 +1,5 @@
-/* image.c: 8-bit RGB pictures from PNG and JPEG files. Leaves encoding to png_encode.c and
- * the image tensor to npy.c. */
+/* image.c: 8-bit RGB pictures from PNG and JPEG files. Leaves encoding to png_encode.c
+ * and the image tensor to npy.c. */
 #include "diffens/image.h"
 
 #include "base/str.h"
@@ -63,8 +63,10 @@ static bool check_frame(int marker, const uint8_t *frame, size_t size, size_t at
                         struct head *head, struct err *e)
 {
     if (marker > 0xC2)
-        return fail_jpeg(at, "found lossless or arithmetic coding, expected baseline or "
-                             "progressive", e);
+        return fail_jpeg(at,
+                         "found lossless or arithmetic coding, expected baseline or "
+                         "progressive",
+                         e);
     if (size < 8 || frame[0] != 8)
         return fail_jpeg(at, "found a frame that is not of 8 bits, expected 8", e);
     head->height = frame[1] << 8 | frame[2];
@@ -76,7 +78,8 @@ static bool check_frame(int marker, const uint8_t *frame, size_t size, size_t at
     return true;
 }
 
-static bool check_jpeg(const uint8_t *bytes, size_t size, struct head *head, struct err *e)
+static bool check_jpeg(const uint8_t *bytes, size_t size, struct head *head,
+                       struct err *e)
 {
     size_t at = 2;
     for (;;) {
@@ -102,8 +105,10 @@ static bool check_jpeg(const uint8_t *bytes, size_t size, struct head *head, str
     }
     /* stb_image fills up a picture that breaks off; the end marker tells. */
     return memmem(bytes + at, size - at, "\xFF\xD9", 2) ||
-           fail_jpeg(size, "found end of file, expected an end-of-image marker: "
-                           "incomplete?", e);
+           fail_jpeg(size,
+                     "found end of file, expected an end-of-image marker: "
+                     "incomplete?",
+                     e);
 }
 
 static const char *format_name(const uint8_t *bytes, size_t size)
@@ -112,11 +117,20 @@ static const char *format_name(const uint8_t *bytes, size_t size)
         size_t at;
         const char *magic, *name;
     } formats[] = {
-        {0, "GIF8", "a GIF"},      {8, "WEBP", "a WebP"},    {4, "ftypavif", "an AVIF"},
-        {4, "ftyp", "a HEIC or video"}, {0, "BM", "a BMP"},  {0, "II*", "a TIFF"},
-        {0, "MM", "a TIFF"},       {0, "8BPS", "a PSD"},     {0, "%PDF", "a PDF"},
-        {0, "<svg", "an SVG"},     {0, "<?xml", "an XML or SVG"}, {0, "<", "a web page"},
-        {0, "version https://git-lfs", "a Git LFS pointer"}, {0, "P6", "a PPM"},
+        {0, "GIF8", "a GIF"},
+        {8, "WEBP", "a WebP"},
+        {4, "ftypavif", "an AVIF"},
+        {4, "ftyp", "a HEIC or video"},
+        {0, "BM", "a BMP"},
+        {0, "II*", "a TIFF"},
+        {0, "MM", "a TIFF"},
+        {0, "8BPS", "a PSD"},
+        {0, "%PDF", "a PDF"},
+        {0, "<svg", "an SVG"},
+        {0, "<?xml", "an XML or SVG"},
+        {0, "<", "a web page"},
+        {0, "version https://git-lfs", "a Git LFS pointer"},
+        {0, "P6", "a PPM"},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         size_t length = strlen(formats[i].magic);
@@ -140,8 +154,8 @@ static bool check_head(const uint8_t *bytes, size_t size, struct err *e,
                        format_name(bytes, size));
     if (!ok)
         return false;
-    bool fits = head->width >= 1 && head->height >= 1 && head->width <= LIMIT_IMAGE_SIDE &&
-                head->height <= LIMIT_IMAGE_SIDE &&
+    bool fits = head->width >= 1 && head->height >= 1 &&
+                head->width <= LIMIT_IMAGE_SIDE && head->height <= LIMIT_IMAGE_SIDE &&
                 head->width * head->height <= LIMIT_IMAGE_PIXELS;
     return fits || err_set(e, ERR_INPUT,
                            "size: found %lld x %lld, expected sides of 1..%d and at most "
@@ -168,8 +182,8 @@ static void to_rgb(const struct stb_result *from, struct image *image)
     }
 }
 
-static bool decode(struct image *image, const uint8_t *bytes, size_t size, bool *had_alpha,
-                   struct err *e)
+static bool decode(struct image *image, const uint8_t *bytes, size_t size,
+                   bool *had_alpha, struct err *e)
 {
     struct head head = {0};
     if (!check_head(bytes, size, e, &head))
@@ -182,8 +196,9 @@ static bool decode(struct image *image, const uint8_t *bytes, size_t size, bool 
         return r.out_of_memory
                    ? err_set(e, ERR_MEMORY, "out of memory for a picture of %lld x %lld",
                              (long long)head.width, (long long)head.height)
-                   : err_set(e, ERR_INPUT, "found a damaged picture (%s), expected a whole "
-                                           "PNG or JPEG",
+                   : err_set(e, ERR_INPUT,
+                             "found a damaged picture (%s), expected a whole "
+                             "PNG or JPEG",
                              r.reason);
     bool ok = image_new(image, r.width, r.height, e);
     if (ok)

@@ -144,7 +144,8 @@ static bool build(struct json_document *d, struct json_scan *s, struct err *e)
             key = token.text;
             continue;
         }
-        if (token.kind == JSON_TOKEN_CLOSE_OBJECT || token.kind == JSON_TOKEN_CLOSE_ARRAY) {
+        if (token.kind == JSON_TOKEN_CLOSE_OBJECT ||
+            token.kind == JSON_TOKEN_CLOSE_ARRAY) {
             struct json *closed = open[--depth].value;
             if (closed->kind == JSON_OBJECT && !check_duplicates(closed, e))
                 return false;
@@ -174,8 +175,8 @@ static bool build(struct json_document *d, struct json_scan *s, struct err *e)
 }
 
 /* Takes `text` over. */
-static bool parse_owned(struct json_document *d, const char *name, char *text, size_t size,
-                        struct err *e)
+static bool parse_owned(struct json_document *d, const char *name, char *text,
+                        size_t size, struct err *e)
 {
     *d = (struct json_document){.text = text, .name = str_dup(name)};
     if (!d->name || !text) {

@@ -1,6 +1,6 @@
-/* json.h: a JSON document as a tree, strictly read: json_scan.h's rules, no duplicate keys,
- * at most LIMIT_JSON_VALUES values. Numbers keep their spelling, so that 64-bit integers
- * stay whole. Leaves types and ranges of fields to config.h. */
+/* json.h: a JSON document as a tree, strictly read: json_scan.h's rules, no duplicate
+ * keys, at most LIMIT_JSON_VALUES values. Numbers keep their spelling, so that 64-bit
+ * integers stay whole. Leaves types and ranges of fields to config.h. */
 #ifndef DIFFENS_JSON_H
 #define DIFFENS_JSON_H
 
@@ -18,16 +18,17 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-/* One value. Strings and keys are UTF-8 without NULs. All of it belongs to the document. */
+/* One value. Strings and keys are UTF-8 without NULs. All of it belongs to the document.
+ */
 struct json {
     enum json_kind kind;
-    bool truth;            /* of a JSON_BOOL */
-    uint32_t index;        /* place among its siblings, from 0 */
-    const char *file;      /* name of its document, for messages */
+    bool truth;                /* of a JSON_BOOL */
+    uint32_t index;            /* place among its siblings, from 0 */
+    const char *file;          /* name of its document, for messages */
     const struct json *parent; /* NULL at the top */
-    const char *key;       /* NULL in arrays and at the top */
-    const char *text;      /* string, or spelling of the number; NUL-terminated strings only */
-    size_t size;           /* bytes of `text`, or values in an array or object */
+    const char *key;           /* NULL in arrays and at the top */
+    const char *text; /* string, or spelling of the number; NUL-terminated strings only */
+    size_t size;      /* bytes of `text`, or values in an array or object */
     const struct json *child, *next; /* in the order of the file */
 };
 
@@ -40,8 +41,8 @@ struct json_document {
     const struct json *root;
 };
 
-/* Reads a file of at most `limit` bytes. A byte-order mark in front is skipped. False with
- * ERR_INPUT or ERR_MEMORY; then `d` is freed. */
+/* Reads a file of at most `limit` bytes. A byte-order mark in front is skipped. False
+ * with ERR_INPUT or ERR_MEMORY; then `d` is freed. */
 bool json_read(struct json_document *d, const char *path, size_t limit, struct err *e);
 
 /* The same from memory, which is copied; `name` stands in messages. */
@@ -62,7 +63,8 @@ const struct json *json_at(const struct json *array, size_t index);
 bool json_fail(const struct json *value, struct err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* What a value is, in words: `number 1.5`, `string "a"`, `an array of 3`. Returns `out`. */
+/* What a value is, in words: `number 1.5`, `string "a"`, `an array of 3`. Returns `out`.
+ */
 const char *json_describe(const struct json *value, char *out, size_t out_size);
 
 #endif

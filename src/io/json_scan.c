@@ -25,7 +25,7 @@ void json_scan_begin(struct json_scan *s, char *text, size_t size)
 const char *json_token_name(enum json_token_kind kind)
 {
     static const char *const names[] = {
-        [JSON_TOKEN_END] = "end of file", [JSON_TOKEN_OPEN_OBJECT] = "an object",
+        [JSON_TOKEN_END] = "end of file",  [JSON_TOKEN_OPEN_OBJECT] = "an object",
         [JSON_TOKEN_CLOSE_OBJECT] = "'}'", [JSON_TOKEN_OPEN_ARRAY] = "an array",
         [JSON_TOKEN_CLOSE_ARRAY] = "']'",  [JSON_TOKEN_KEY] = "a key",
         [JSON_TOKEN_STRING] = "a string",  [JSON_TOKEN_NUMBER] = "a number",
@@ -334,8 +334,8 @@ bool json_scan_next(struct json_scan *s, struct json_token *token, struct err *e
 
 bool json_scan_skip(struct json_scan *s, const struct json_token *token, struct err *e)
 {
-    bool nested = token->kind == JSON_TOKEN_OPEN_OBJECT ||
-                  token->kind == JSON_TOKEN_OPEN_ARRAY;
+    bool nested =
+        token->kind == JSON_TOKEN_OPEN_OBJECT || token->kind == JSON_TOKEN_OPEN_ARRAY;
     int outside = s->depth - (nested ? 1 : 0);
     struct json_token inner;
     while (s->depth > outside)

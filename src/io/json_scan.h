@@ -1,5 +1,6 @@
-/* json_scan.h: JSON text (RFC 8259) as a stream of tokens, without allocating: for headers
- * too large for a tree, and below json.h. Leaves duplicate keys and meaning to the caller.
+/* json_scan.h: JSON text (RFC 8259) as a stream of tokens, without allocating: for
+ * headers too large for a tree, and below json.h. Leaves duplicate keys and meaning to
+ * the caller.
  *
  * Strict: one value, nothing after it, at most LIMIT_JSON_DEPTH levels, valid UTF-8, no
  * \u0000, no lone surrogates, no NaN or Infinity. */
@@ -38,8 +39,8 @@ struct json_scan {
     size_t size, at;
     size_t line, line_start; /* line from 1 */
     int depth;
-    uint64_t is_object; /* one bit a level */
-    int state;          /* what may come next; private */
+    uint64_t is_object;              /* one bit a level */
+    int state;                       /* what may come next; private */
     size_t token_line, token_column; /* of the last token, from 1; columns are bytes */
 };
 

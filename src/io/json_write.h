@@ -32,7 +32,8 @@ void json_write_key(struct json_writer *w, const char *key);
 void json_write_string(struct json_writer *w, const char *text);
 void json_write_int(struct json_writer *w, int64_t number);
 void json_write_uint(struct json_writer *w, uint64_t number);
-/* The shortest spelling that reads back as the same double; null where it is not finite. */
+/* The shortest spelling that reads back as the same double; null where it is not finite.
+ */
 void json_write_double(struct json_writer *w, double number);
 void json_write_bool(struct json_writer *w, bool truth);
 void json_write_null(struct json_writer *w);

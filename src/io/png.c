@@ -117,7 +117,8 @@ bool png_add_text(struct str *out, const struct image_text *text, struct err *e)
     } else {
         size_t begin = png_begin_chunk(out, PNG_TYPE('i', 'T', 'X', 't'));
         str_add_bytes(out, text->keyword, keyword_size + 1);
-        str_add_bytes(out, "\0\0\0\0", 4); /* not compressed, no language, no translation */
+        str_add_bytes(out, "\0\0\0\0",
+                      4); /* not compressed, no language, no translation */
         str_add(out, text->text);
         png_end_chunk(out, begin);
     }
@@ -137,14 +138,15 @@ static void read_latin1(const struct png_chunk *chunk, size_t skip, struct str *
 }
 
 /* After the keyword: compression flag and method, language, translated keyword, text. */
-static bool read_international(const struct png_chunk *chunk, size_t skip, struct str *out,
-                               struct err *e)
+static bool read_international(const struct png_chunk *chunk, size_t skip,
+                               struct str *out, struct err *e)
 {
     const uint8_t *end = chunk->data + chunk->size, *at = chunk->data + skip;
     if (end - at < 4)
         return err_set(e, ERR_INPUT, "PNG: found a short iTXt chunk");
     if (at[0] != 0)
-        return err_set(e, ERR_INPUT, "PNG: found a compressed iTXt chunk, expected plain");
+        return err_set(e, ERR_INPUT,
+                       "PNG: found a compressed iTXt chunk, expected plain");
     at += 2;
     for (int i = 0; i < 2; i++) {
         const uint8_t *zero = memchr(at, 0, (size_t)(end - at));
@@ -168,7 +170,8 @@ static bool read_text(const struct png_chunk *chunk, const char *keyword, struct
     if (chunk->size < skip || memcmp(chunk->data, keyword, skip) != 0)
         return true;
     if (chunk->type == PNG_TYPE('z', 'T', 'X', 't'))
-        return err_set(e, ERR_INPUT, "PNG: found a compressed zTXt chunk, expected plain");
+        return err_set(e, ERR_INPUT,
+                       "PNG: found a compressed zTXt chunk, expected plain");
     *found = true;
     if (chunk->type == PNG_TYPE('i', 'T', 'X', 't'))
         return read_international(chunk, skip, out, e);
@@ -190,8 +193,8 @@ static bool find_text(struct png_reader *r, const char *keyword, struct str *out
     while (!found && !r->ended)
         if (!png_next(r, &chunk, e) || !read_text(&chunk, keyword, out, &found, e))
             return false;
-    return found || err_set(e, ERR_INPUT, "found no text \"%s\", expected one",
-                            STR_SHOW(keyword));
+    return found ||
+           err_set(e, ERR_INPUT, "found no text \"%s\", expected one", STR_SHOW(keyword));
 }
 
 char *image_read_png_text(const char *path, const char *keyword, struct err *e)

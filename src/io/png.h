@@ -7,7 +7,7 @@
 #include "diffens/image.h"
 
 /* Four letters as one number: PNG_TYPE('I', 'H', 'D', 'R'). */
-#define PNG_TYPE(a, b, c, d)                                                               \
+#define PNG_TYPE(a, b, c, d)                                                             \
     ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
 struct png_chunk {
@@ -31,8 +31,8 @@ bool png_next(struct png_reader *r, struct png_chunk *chunk, struct err *e);
 uint32_t png_number(const uint8_t *bytes); /* 4 bytes, big-endian */
 
 /* Appends a whole PNG file of the image. */
-bool png_encode(struct str *out, const struct image *image, const struct image_text *texts,
-                int text_count, struct err *e);
+bool png_encode(struct str *out, const struct image *image,
+                const struct image_text *texts, int text_count, struct err *e);
 
 /* Appends a tEXt chunk, or iTXt where the text is not Latin-1. */
 bool png_add_text(struct str *out, const struct image_text *text, struct err *e);

@@ -19,8 +19,8 @@ static int paeth(int left, int above, int corner)
 }
 
 /* One row under one filter, its number in front. `above` is a row of zeros at the top. */
-static void filter_row(int filter, const uint8_t *row, const uint8_t *above, size_t stride,
-                       uint8_t *out)
+static void filter_row(int filter, const uint8_t *row, const uint8_t *above,
+                       size_t stride, uint8_t *out)
 {
     *out++ = (uint8_t)filter;
     for (size_t i = 0; i < stride; i++) {
@@ -97,26 +97,35 @@ static bool add_pixels(struct str *out, const struct image *image, struct err *e
         deflateEnd(&z);
     }
     free(rows);
-    return ok || err_set(e, ERR_MEMORY, "out of memory for a PNG of %d x %d", image->width,
-                         image->height);
+    return ok || err_set(e, ERR_MEMORY, "out of memory for a PNG of %d x %d",
+                         image->width, image->height);
 }
 
 static void add_header(struct str *out, const struct image *image)
 {
     uint32_t width = (uint32_t)image->width, height = (uint32_t)image->height;
     const uint8_t header[13] = {
-        (uint8_t)(width >> 24),  (uint8_t)(width >> 16),  (uint8_t)(width >> 8),
-        (uint8_t)width,          (uint8_t)(height >> 24), (uint8_t)(height >> 16),
-        (uint8_t)(height >> 8),  (uint8_t)height,         8, /* bits a channel */
-        2, /* colour, no palette, no alpha */             0, 0, 0,
+        (uint8_t)(width >> 24),
+        (uint8_t)(width >> 16),
+        (uint8_t)(width >> 8),
+        (uint8_t)width,
+        (uint8_t)(height >> 24),
+        (uint8_t)(height >> 16),
+        (uint8_t)(height >> 8),
+        (uint8_t)height,
+        8, /* bits a channel */
+        2,
+        /* colour, no palette, no alpha */ 0,
+        0,
+        0,
     };
     size_t begin = png_begin_chunk(out, PNG_TYPE('I', 'H', 'D', 'R'));
     str_add_bytes(out, header, sizeof header);
     png_end_chunk(out, begin);
 }
 
-bool png_encode(struct str *out, const struct image *image, const struct image_text *texts,
-                int text_count, struct err *e)
+bool png_encode(struct str *out, const struct image *image,
+                const struct image_text *texts, int text_count, struct err *e)
 {
     if (image->width < 1 || image->height < 1)
         return err_set(e, ERR_BUG, "a picture of %d x %d", image->width, image->height);

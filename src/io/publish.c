@@ -64,8 +64,8 @@ static bool fail(const struct publish *p, const char *doing, int error, struct e
         snprintf(space, sizeof space,
                  ": %" PRIu64 " bytes written, %" PRIu64 " bytes free", p->written,
                  (uint64_t)disk.f_bavail * disk.f_frsize);
-    return err_set(e, ERR_OUTPUT, "%s: %s: %s%s", STR_SHOW(p->path), doing, strerror(error),
-                   space);
+    return err_set(e, ERR_OUTPUT, "%s: %s: %s%s", STR_SHOW(p->path), doing,
+                   strerror(error), space);
 }
 
 /* The host's name as a part of a file name: dots would end the part. */
@@ -108,17 +108,20 @@ bool publish_begin(struct publish *p, const char *path, struct err *e)
         publish_abandon(p);
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(path));
     }
-    /* Registered first: a signal between creating and registering would leave it behind. */
+    /* Registered first: a signal between creating and registering would leave it behind.
+     */
     p->slot = register_live(p->temporary);
     if (p->slot < 0) {
-        err_set(e, ERR_OUTPUT, "%s: found more than %d files being written or a path "
-                               "of more than %d bytes",
+        err_set(e, ERR_OUTPUT,
+                "%s: found more than %d files being written or a path "
+                "of more than %d bytes",
                 STR_SHOW(path), SLOTS, PATH_MAX - 1);
         publish_abandon(p);
         return false;
     }
     do
-        p->fd = open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        p->fd =
+            open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     while (p->fd < 0 && errno == EINTR);
     if (p->fd >= 0)
         return true;

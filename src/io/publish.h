@@ -1,8 +1,9 @@
 /* publish.h: files that are complete under their final name, or not there. Leaves what is
  * in them to the callers.
  *
- * A file is written beside its final name as `.<name>.tmp.<host>.<pid>.<random>`, flushed,
- * closed and renamed, and the directory is flushed. Temporaries never outlive a failure. */
+ * A file is written beside its final name as `.<name>.tmp.<host>.<pid>.<random>`,
+ * flushed, closed and renamed, and the directory is flushed. Temporaries never outlive a
+ * failure. */
 #ifndef DIFFENS_PUBLISH_H
 #define DIFFENS_PUBLISH_H
 

@@ -61,7 +61,8 @@ static bool read_integers(struct reader *r, const char *name, const char *field,
         if (token.kind == JSON_TOKEN_CLOSE_ARRAY)
             return true;
         if (*count == most)
-            return err_set(r->e, ERR_INPUT, "%s: found more than %d numbers", where, most);
+            return err_set(r->e, ERR_INPUT, "%s: found more than %d numbers", where,
+                           most);
         uint64_t number = 0;
         bool whole = token.kind == JSON_TOKEN_NUMBER && token.size <= 20;
         for (size_t i = 0; whole && i < token.size; i++) {
@@ -75,8 +76,9 @@ static bool read_integers(struct reader *r, const char *name, const char *field,
                 str_escape(found, sizeof found, token.text, token.size);
             else
                 snprintf(found, sizeof found, "%s", json_token_name(token.kind));
-            return err_set(r->e, ERR_INPUT, "%s[%d]: found %s, expected an integer 0..2^63-1",
-                           where, *count, found);
+            return err_set(r->e, ERR_INPUT,
+                           "%s[%d]: found %s, expected an integer 0..2^63-1", where,
+                           *count, found);
         }
         out[*count] = number;
     }
@@ -111,10 +113,12 @@ static bool read_offsets(struct reader *r, struct tensor_entry *entry)
     if (!read_integers(r, entry->name, "data_offsets", offsets, 2, &count))
         return false;
     if (count != 2)
-        return fail_tensor(r, entry->name, "data_offsets: found fewer than 2 numbers, "
-                                           "expected 2");
+        return fail_tensor(r, entry->name,
+                           "data_offsets: found fewer than 2 numbers, "
+                           "expected 2");
     if (offsets[0] > offsets[1])
-        return fail_tensor(r, entry->name, "data_offsets: found the end before the begin");
+        return fail_tensor(r, entry->name,
+                           "data_offsets: found the end before the begin");
     entry->offset = offsets[0];
     entry->bytes = offsets[1] - offsets[0];
     return true;
@@ -128,8 +132,8 @@ static bool check_entry(struct reader *r, const struct tensor_entry *entry)
     if (bytes == entry->bytes)
         return true;
     return err_set(r->e, ERR_INPUT,
-                   "tensor \"%s\": data_offsets: found %" PRIu64 " bytes, expected %" PRIu64
-                   " from shape and dtype",
+                   "tensor \"%s\": data_offsets: found %" PRIu64
+                   " bytes, expected %" PRIu64 " from shape and dtype",
                    STR_SHOW(entry->name), entry->bytes, bytes);
 }
 
@@ -152,8 +156,10 @@ static bool read_fields(struct reader *r, struct tensor_entry *entry)
             field++;
         if (field == 3 || seen[field]) {
             snprintf(problem, sizeof problem, "found the field \"%s\"%s",
-                     STR_SHOW(token.text), field == 3 ? ", expected dtype, shape and "
-                     "data_offsets only" : " twice, expected it once");
+                     STR_SHOW(token.text),
+                     field == 3 ? ", expected dtype, shape and "
+                                  "data_offsets only"
+                                : " twice, expected it once");
             return fail_tensor(r, entry->name, problem);
         }
         seen[field] = true;
@@ -179,7 +185,8 @@ static bool read_tensor(struct reader *r, const struct json_token *key)
                        "tensor \"%s\": found a name of %zu bytes, expected at most %d",
                        STR_SHOW(key->text), key->size, LIMIT_TENSOR_NAME);
     if (r->t->count - r->first == LIMIT_TENSORS)
-        return err_set(r->e, ERR_INPUT, "found more than %d tensors, expected at most that",
+        return err_set(r->e, ERR_INPUT,
+                       "found more than %d tensors, expected at most that",
                        LIMIT_TENSORS);
     struct tensor_entry entry = {.name = str_dup(key->text), .part = r->part};
     if (!entry.name)
@@ -207,8 +214,9 @@ static bool read_metadata(struct reader *r)
     while (next(r, &token) && token.kind == JSON_TOKEN_KEY) {
         const char *name = token.text;
         if (r->t->metadata_count - first == LIMIT_TENSOR_TEXTS)
-            return err_set(r->e, ERR_INPUT, "__metadata__: found more than %d texts, "
-                                            "expected at most that",
+            return err_set(r->e, ERR_INPUT,
+                           "__metadata__: found more than %d texts, "
+                           "expected at most that",
                            LIMIT_TENSOR_TEXTS);
         snprintf(where, sizeof where, "__metadata__: \"%s\"",
                  str_show(key, sizeof key, name));
@@ -268,7 +276,8 @@ static bool check_contiguous(struct tensor_entry *const *sorted, size_t count,
             return err_set(e, ERR_INPUT,
                            "tensor \"%s\": data_offsets: found begin %" PRIu64
                            ", expected %" PRIu64 ", where %s%s%s ends (%s)",
-                           STR_SHOW(entry->name), entry->offset, end, i ? "tensor \"" : "",
+                           STR_SHOW(entry->name), entry->offset, end,
+                           i ? "tensor \"" : "",
                            i ? STR_SHOW(sorted[i - 1]->name) : "the header",
                            i ? "\"" : "", entry->offset < end ? "overlap" : "hole");
         end = entry->offset + entry->bytes;
@@ -280,8 +289,8 @@ static bool check_contiguous(struct tensor_entry *const *sorted, size_t count,
                        available, end, end - available);
     if (end < available)
         return err_set(e, ERR_INPUT,
-                       "data: found %" PRIu64 " bytes, expected %" PRIu64
-                       ": %" PRIu64 " bytes follow the last tensor",
+                       "data: found %" PRIu64 " bytes, expected %" PRIu64 ": %" PRIu64
+                       " bytes follow the last tensor",
                        available, end, available - end);
     return true;
 }
@@ -313,7 +322,8 @@ static bool read_length(const struct tensor_part *part, uint64_t *size, struct e
     char expected[80];
     if (part->size < 8)
         return err_set(e, ERR_INPUT,
-                       "%s: found %" PRIu64 " bytes, expected the 8-byte header length of "
+                       "%s: found %" PRIu64
+                       " bytes, expected the 8-byte header length of "
                        "a safetensors file",
                        STR_SHOW(part->path), part->size);
     if (!file_read_at(part->fd, bytes, 8, 0, part->path, e))
@@ -359,8 +369,11 @@ bool safetensors_append(struct tensor_file *t, const char *path, struct err *e)
     if (!header)
         return false;
     struct err cause = {0};
-    struct reader r = {.t = t, .part = t->part_count - 1, .first = t->count,
-                       .capacity = t->count, .e = &cause};
+    struct reader r = {.t = t,
+                       .part = t->part_count - 1,
+                       .first = t->count,
+                       .capacity = t->count,
+                       .e = &cause};
     json_scan_begin(&r.scan, header, size);
     uint64_t data = 8 + (uint64_t)size;
     bool ok = read_header(&r) && check_layout(&r, part->size - data);

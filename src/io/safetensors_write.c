@@ -44,7 +44,8 @@ static bool tensor_bytes(const struct safetensors_tensor *tensor, uint64_t *byte
         ok = tensor->dim[i] >= 0;
     }
     return (ok && tensor_entry_size(&entry, bytes)) ||
-           err_set(e, ERR_BUG, "tensor \"%s\": shape out of range", STR_SHOW(tensor->name));
+           err_set(e, ERR_BUG, "tensor \"%s\": shape out of range",
+                   STR_SHOW(tensor->name));
 }
 
 static bool add_tensor(struct json_writer *w, const struct safetensors_tensor *tensor,

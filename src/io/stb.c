@@ -33,7 +33,8 @@ struct stb_result stb_decode(const uint8_t *bytes, size_t size, size_t most)
     struct stb_result r = {0};
     largest = most;
     malloc_failed = false;
-    r.pixels = stbi_load_from_memory(bytes, (int)size, &r.width, &r.height, &r.channels, 0);
+    r.pixels =
+        stbi_load_from_memory(bytes, (int)size, &r.width, &r.height, &r.channels, 0);
     r.out_of_memory = malloc_failed;
     r.reason = r.pixels ? "" : stbi_failure_reason();
     return r;

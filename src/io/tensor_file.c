@@ -1,4 +1,5 @@
-/* tensor_file.c: tensors by name, whatever the format. Leaves each format to its reader. */
+/* tensor_file.c: tensors by name, whatever the format. Leaves each format to its reader.
+ */
 #include "diffens/tensor_file.h"
 
 #include "base/checked.h"
@@ -14,9 +15,9 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [FILE_F64] = {"F64", 8}, [FILE_F32] = {"F32", 4}, [FILE_F16] = {"F16", 2},
+    [FILE_F64] = {"F64", 8},   [FILE_F32] = {"F32", 4}, [FILE_F16] = {"F16", 2},
     [FILE_BF16] = {"BF16", 2}, [FILE_I64] = {"I64", 8}, [FILE_I32] = {"I32", 4},
-    [FILE_I16] = {"I16", 2}, [FILE_I8] = {"I8", 1}, [FILE_U8] = {"U8", 1},
+    [FILE_I16] = {"I16", 2},   [FILE_I8] = {"I8", 1},   [FILE_U8] = {"U8", 1},
     [FILE_BOOL] = {"BOOL", 1},
 };
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -101,7 +102,8 @@ bool tensor_file_add_metadata(struct tensor_file *t, const char *key, const char
     }
     struct tensor_text text = {str_dup(key), str_dup(value)};
     t->metadata[t->metadata_count++] = text;
-    return (text.key && text.value) || err_set(e, ERR_MEMORY, "out of memory for metadata");
+    return (text.key && text.value) ||
+           err_set(e, ERR_MEMORY, "out of memory for metadata");
 }
 
 static int compare_names(const void *a, const void *b)
@@ -138,21 +140,24 @@ static bool check_kind(const char *path, struct err *e)
     file_close(fd);
     if (!ok)
         return false;
+    /* No header is long enough for the eighth byte of its length not to be 0. */
+    bool is_length = take >= 8 && head[7] == 0;
     const char *kind = NULL;
     if (strncmp(head, "version https://git-lfs", 23) == 0)
         kind = "a Git LFS pointer";
     else if (memcmp(head, "PK\3\4", 4) == 0)
         kind = "a zip archive (a PyTorch checkpoint?)";
-    else if (strncmp(head, "\x80\x02", 2) == 0 || strncmp(head, "\x80\x04", 2) == 0)
+    else if (!is_length && (unsigned char)head[0] == 0x80 && head[1] >= 2 && head[1] <= 5)
         kind = "a pickle (a PyTorch checkpoint?)";
-    else if (take >= 9 && head[8] != '{' && (head[0] == '<' || head[0] == '{'))
+    else if (!is_length && (head[0] == '<' || head[0] == '{'))
         kind = head[0] == '<' ? "a web page" : "a JSON text";
     if (!kind)
         return true;
     char shown[80];
     str_escape(shown, sizeof shown, head, take < 24 ? take : 24);
-    err_set(e, ERR_INPUT, "%s: found %s, expected a safetensors weights file; it begins "
-                          "with \"%s\"",
+    err_set(e, ERR_INPUT,
+            "%s: found %s, expected a safetensors weights file; it begins "
+            "with \"%s\"",
             STR_SHOW(path), kind, shown);
     if (head[0] == 'v')
         err_hint(e, "fetch the file itself with `git lfs pull`");
@@ -215,5 +220,6 @@ bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *en
                       void *out, struct err *e)
 {
     const struct tensor_part *part = &t->parts[entry->part];
-    return file_read_at(part->fd, out, (size_t)entry->bytes, entry->offset, part->path, e);
+    return file_read_at(part->fd, out, (size_t)entry->bytes, entry->offset, part->path,
+                        e);
 }

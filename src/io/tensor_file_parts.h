@@ -1,5 +1,5 @@
-/* tensor_file_parts.h: what the readers of weight formats share with tensor_file.c. Leaves
- * what users of weights see to tensor_file.h. */
+/* tensor_file_parts.h: what the readers of weight formats share with tensor_file.c.
+ * Leaves what users of weights see to tensor_file.h. */
 #ifndef DIFFENS_TENSOR_FILE_PARTS_H
 #define DIFFENS_TENSOR_FILE_PARTS_H
 

@@ -108,6 +108,7 @@ tc_scope *tc_push(tc_scope *up)
     }
     s->root = up->root;
     s->up = up;
+    s->gradients = up->gradients;
     s->after = up->first_child;
     if (s->after)
         s->after->before = s;

@@ -32,6 +32,7 @@ struct tc_scope {
     tc_scope *first_child, *before, *after;
     tc_tensor *first;
     tc_rng *first_rng;
+    bool gradients; // operations in this scope are recorded for tc_gradient()
     char context[120];
 };
 
@@ -73,7 +74,7 @@ tc_tensor *tc_run(tc_scope *s, const char *operation,
     if (!tc_enter(s, operation, operands))
         return nullptr;
     try {
-        at::AutoGradMode gradients(false);
+        at::AutoGradMode gradients(s->gradients);
         return tc_adopt(s, body());
     } catch (...) {
         tc_fail_in_flight(s, operation, operands);
@@ -89,7 +90,7 @@ bool tc_do(tc_scope *s, const char *operation,
     if (!tc_enter(s, operation, operands))
         return false;
     try {
-        at::AutoGradMode gradients(false);
+        at::AutoGradMode gradients(s->gradients);
         body();
         return true;
     } catch (...) {

@@ -66,7 +66,8 @@ static void test_refused(void)
         {"\"\xed\xa0\x80\"", "expected UTF-8"},
         {"\"\xc3", "expected UTF-8"},
         {"{\"a\":1,\"a\":2}", "f.json: $.a: found this key twice"},
-        {"{\"x\":[{\"b c\":1,\"\\u0062 c\":2}]}", "f.json: $.x[0][\"b c\"]: found this key"},
+        {"{\"x\":[{\"b c\":1,\"\\u0062 c\":2}]}",
+         "f.json: $.x[0][\"b c\"]: found this key"},
         {"// c\n1", "found '/'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -184,13 +185,13 @@ static void test_getters(void)
     CHECK(!config_has(r, "nul") && config_has(r, "i") && !config_has(r, "absent"));
     CHECK_INT(e.code, 0);
 
-#define REFUSED(call, part)                                                                \
-    do {                                                                                   \
-        e = (struct err){0};                                                               \
-        CHECK(!(call));                                                                    \
-        CHECK_INT(e.code, ERR_INPUT);                                                      \
-        CHECK_HAS(e.message, "f.json: $");                                                 \
-        CHECK_HAS(e.message, part);                                                        \
+#define REFUSED(call, part)                                                              \
+    do {                                                                                 \
+        e = (struct err){0};                                                             \
+        CHECK(!(call));                                                                  \
+        CHECK_INT(e.code, ERR_INPUT);                                                    \
+        CHECK_HAS(e.message, "f.json: $");                                               \
+        CHECK_HAS(e.message, part);                                                      \
     } while (0)
     REFUSED(config_need_int(r, "i", 6, 9, &i, &e), "$.i: found number 5, expected an "
                                                    "integer 6..9");
@@ -213,8 +214,9 @@ static void test_getters(void)
     REFUSED(config_need_string(r, "i", &s, &e), "$.i: found number 5, expected a string");
     const struct json *arr = NULL;
     CHECK(config_need_array(r, "arr", 3, 3, &arr, &e) || true);
-    REFUSED(config_need_array(r, "arr", 4, 4, &arr, &e), "found an array of 3, expected an "
-                                                         "array of 4");
+    REFUSED(config_need_array(r, "arr", 4, 4, &arr, &e),
+            "found an array of 3, expected an "
+            "array of 4");
     REFUSED(config_as_int(json_at(arr, 1), 0, 9, &i, &e), "$.arr[1]: found string \"2\"");
     REFUSED(config_need_object(r, "arr", &arr, &e), "expected an object");
     const struct json *obj = json_get(r, "obj");
@@ -227,8 +229,8 @@ static void test_getters(void)
 
 static void test_file_names(void)
 {
-    static const char *const bad[] = {"\"\"",      "\".\"",   "\"..\"",      "\"a/b\"",
-                                      "\"/etc\"",  "\"..\\/x\"", "\"a\\nb\"", "5"};
+    static const char *const bad[] = {"\"\"",     "\".\"",      "\"..\"",    "\"a/b\"",
+                                      "\"/etc\"", "\"..\\/x\"", "\"a\\nb\"", "5"};
     struct json_document d;
     struct err e;
     const char *name;
@@ -305,10 +307,11 @@ static void test_writer(void)
     str_clear(&out);
     w = (struct json_writer){.out = &out, .ascii = true, .indent = 2};
     write_sample(&w);
-    CHECK_STR(str_text(&out),
-              "{\n  \"s\\\"\": \"a\\\\\\n\\u0001\\u007f \\u00e9 \\ud83d\\ude00 \\ufffd\",\n"
-              "  \"a\": [\n    -9223372036854775808,\n    18446744073709551615,\n    0.1,\n"
-              "    null,\n    {}\n  ],\n  \"b\": true\n}");
+    CHECK_STR(
+        str_text(&out),
+        "{\n  \"s\\\"\": \"a\\\\\\n\\u0001\\u007f \\u00e9 \\ud83d\\ude00 \\ufffd\",\n"
+        "  \"a\": [\n    -9223372036854775808,\n    18446744073709551615,\n    0.1,\n"
+        "    null,\n    {}\n  ],\n  \"b\": true\n}");
     struct json_document d;
     struct err e;
     CHECK(parse(&d, str_text(&out), &e));
@@ -318,8 +321,9 @@ static void test_writer(void)
 
 static void test_doubles_round_trip(void)
 {
-    static const double rows[] = {0, -0.0, 1.0 / 3, 1e-5, 0.18215, 1e300, DBL_MIN, DBL_MAX,
-                                  5e-324, 123456789.125, 7.5, 1e22, 8.5e-2};
+    static const double rows[] = {0,     -0.0,    1.0 / 3, 1e-5,   0.18215,
+                                  1e300, DBL_MIN, DBL_MAX, 5e-324, 123456789.125,
+                                  7.5,   1e22,    8.5e-2};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str out = {0};
         struct json_writer w = {.out = &out};

@@ -1,0 +1,12 @@
+/* options_json.h: resolved options as JSON, for records. */
+#ifndef DIFFENS_CLI_OPTIONS_JSON_H
+#define DIFFENS_CLI_OPTIONS_JSON_H
+
+#include "diffens/options.h"
+#include "io/json_write.h"
+
+/* Writes an object with every option of the command, by its name; null where it is not
+ * set. Absolute paths are cut down to their last part. */
+void options_write(struct json_writer *w, const struct options *o);
+
+#endif

@@ -1,0 +1,91 @@
+/* run_command.c: from options to the pipeline's inputs and back to results. Leaves the
+ * work to src/stages and the choice of models to each command. */
+#include "cli/run_command.h"
+
+#include "base/str.h"
+#include "cli/display.h"
+#include "cli/options_json.h"
+#include "diffens/stages.h"
+#include "models/prompts.h"
+#include "run/directory.h"
+#include "run/record.h"
+
+#include <stdlib.h>
+
+static bool read_prompts(struct prompts *p, const struct ensemble *s,
+                         const struct options *o, const struct progress *progress,
+                         struct err *e)
+{
+    int selection[ENSEMBLE_MAX_DIFFUSERS];
+    const char *templates[ENSEMBLE_MAX_DIFFUSERS];
+    for (int m = 0; m < s->count; m++) {
+        selection[m] = s->diffusers[m].index;
+        templates[m] = s->diffusers[m].prompt;
+    }
+    struct prompts_source source = {
+        .file = o->prompts,
+        .prompt = o->prompt,
+        .negative = o->negative,
+        .random_seed = o->random_seed,
+        .ensemble_models = s->listed,
+        .models = s->count,
+        .selection = selection,
+        .templates = o->raw_prompts ? NULL : templates,
+    };
+    return prompts_read(p, &source, progress, e);
+}
+
+static bool run_in(const char *directory, const struct options *o, const char *name,
+                   const struct ensemble *ensemble, const struct prompts *prompts,
+                   struct display *display, struct err *e)
+{
+    struct record record = {0};
+    struct str json = {0};
+    struct json_writer w = {.out = &json};
+    const struct record_about about = {.command = name,
+                                       .options = o,
+                                       .write_options = options_write,
+                                       .ensemble = ensemble->name,
+                                       .libtorch = tc_version()};
+    bool ok = record_open(&record, directory, &about, e) &&
+              pipeline_run(o, ensemble, prompts, &record, &display->progress, e);
+    if (ok && o->json) {
+        record_write_result(&record, &w);
+        str_add(&json, "\n");
+        display_result(display, str_text(&json));
+    }
+    str_free(&json);
+    record_close(&record);
+    return ok;
+}
+
+static bool prepare_and_run(const struct options *o, const char *name, select_fn *select,
+                            struct display *display, struct err *e)
+{
+    struct ensemble ensemble = {0};
+    struct prompts prompts = {0};
+    char *directory = NULL;
+    bool made = false;
+    bool ok =
+        ensemble_open(&ensemble, o->ensemble, &display->progress, e) &&
+        (o->images || select(&ensemble, o, e)) &&
+        ensemble_check_files(&ensemble, !o->images, o->command == COMMAND_BLEND, e) &&
+        (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
+        run_directory_make(o->out, name, o->force, &directory, &made, e) &&
+        run_in(directory, o, name, &ensemble, &prompts, display, e);
+    if (!ok && made)
+        run_directory_discard(directory);
+    free(directory);
+    prompts_free(&prompts);
+    ensemble_close(&ensemble);
+    return ok;
+}
+
+bool run_command(const struct options *o, const char *name, select_fn *select,
+                 struct err *e)
+{
+    struct display display = {0};
+    bool ok =
+        display_open(&display, o, e) && prepare_and_run(o, name, select, &display, e);
+    return display_close(&display, e) && ok;
+}

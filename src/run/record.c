@@ -1,0 +1,408 @@
+/* record.c: keeps account of a run. Leaves the shape of the JSON to record_write.c. */
+#include "run/record.h"
+
+#include "base/str.h"
+#include "io/file.h"
+#include "io/publish.h"
+#include "run/directory.h"
+#include "run/record_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REWRITE_SECONDS 2
+
+static bool no_memory(struct err *e)
+{
+    return err_set(e, ERR_MEMORY, "record: out of memory");
+}
+
+/* A copy of `text`, which may be NULL. */
+static bool copy(char **out, const char *text, struct err *e)
+{
+    *out = text ? str_dup(text) : NULL;
+    return *out || !text || no_memory(e);
+}
+
+/* Room for one more element at the end of an array; NULL with ERR_MEMORY. The element is
+ * zeroed and not counted yet. */
+static void *one_more(void *array, int count, size_t size, struct err *e)
+{
+    /* Powers of two only: adding a million cells must not copy them a million times. */
+    bool full = (count & (count - 1)) == 0;
+    size_t room = count ? (size_t)count * 2 : 1;
+    char *grown = full ? reallocarray(array, room, size) : array;
+    if (!grown) {
+        no_memory(e);
+        return NULL;
+    }
+    memset(grown + (size_t)count * size, 0, size);
+    return grown;
+}
+
+/* ---- Opening and closing
+ * ------------------------------------------------------------------ */
+
+bool record_open(struct record *r, const char *directory,
+                 const struct record_about *about, struct err *e)
+{
+    *r = (struct record){0};
+    r->state = calloc(1, sizeof *r->state);
+    bool ok = (r->state || no_memory(e)) && copy(&r->directory, directory, e);
+    if (ok) {
+        r->state->about = *about;
+        r->state->state = "running";
+        r->state->hashes = weight_hashes_new(e);
+        ok = r->state->hashes != NULL;
+    }
+    if (!ok)
+        record_close(r);
+    return ok;
+}
+
+static void free_cell(struct planned_cell *c)
+{
+    for (int i = 0; c->is.parents && i < c->is.parent_count; i++) {
+        free((char *)c->is.parents[i].model);
+        free((char *)c->is.parents[i].prompt);
+        free((char *)c->is.parents[i].negative);
+        free((char *)c->is.parents[i].scheduler);
+    }
+    free((struct record_parent *)c->is.parents);
+    free((char *)c->is.case_name);
+    free((char *)c->is.file);
+    free((char *)c->is.layer);
+    free(c->path);
+}
+
+static void free_network(struct network_entry *n)
+{
+    for (int i = 0; i < n->file_count; i++)
+        free(n->files[i].inside);
+    free(n->files);
+    free(n->role);
+    free(n->name);
+    free(n->listed);
+}
+
+void record_close(struct record *r)
+{
+    struct record_state *s = r->state;
+    free(r->directory);
+    *r = (struct record){0};
+    if (!s)
+        return;
+    weight_hashes_free(s->hashes);
+    for (int i = 0; i < s->cell_count; i++)
+        free_cell(&s->cells[i]);
+    for (int i = 0; i < s->network_count; i++)
+        free_network(&s->networks[i]);
+    for (int i = 0; i < s->file_count; i++) {
+        free(s->files[i].file);
+        free(s->files[i].path);
+    }
+    free(s->cells);
+    free(s->networks);
+    free(s->files);
+    free(s->device);
+    free(s->dtype);
+    str_free(&s->json);
+    str_free(&s->parameters);
+    free(s);
+}
+
+/* ---- What the run consists of
+ * -------------------------------------------------------------- */
+
+bool record_set_machine(struct record *r, const char *device, const char *dtype,
+                        int threads, struct err *e)
+{
+    struct record_state *s = r->state;
+    free(s->device);
+    free(s->dtype);
+    s->dtype = NULL;
+    s->threads = threads;
+    return copy(&s->device, device, e) && copy(&s->dtype, dtype, e);
+}
+
+void record_set_axes(struct record *r, int64_t cases, char *const *case_names, int models,
+                     const char *const *model_names)
+{
+    r->state->case_count = cases;
+    r->state->case_names = case_names;
+    r->state->model_count = models;
+    r->state->model_names = model_names;
+}
+
+int record_add_network(struct record *r, const char *role, const char *name,
+                       const char *listed, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct network_entry *all = one_more(s->networks, s->network_count, sizeof *all, e);
+    if (!all)
+        return -1;
+    s->networks = all;
+    struct network_entry *n = &all[s->network_count++];
+    bool ok =
+        copy(&n->role, role, e) && copy(&n->name, name, e) && copy(&n->listed, listed, e);
+    return ok ? s->network_count - 1 : -1;
+}
+
+bool record_add_weights(struct record *r, int network, const char *path,
+                        const char *inside, struct err *e)
+{
+    struct network_entry *n = &r->state->networks[network];
+    for (int i = 0; i < n->file_count; i++)
+        if (strcmp(n->files[i].inside, inside) == 0)
+            return true;
+    int number = weight_hashes_add(r->state->hashes, path, e);
+    struct weight_file *files =
+        number < 0 ? NULL : one_more(n->files, n->file_count, sizeof *files, e);
+    if (!files)
+        return false;
+    n->files = files;
+    files[n->file_count].number = number;
+    return copy(&files[n->file_count++].inside, inside, e);
+}
+
+static bool is_planned(const struct record_state *s, const char *file)
+{
+    for (int i = 0; i < s->file_count; i++)
+        if (strcmp(s->files[i].file, file) == 0)
+            return true;
+    return false;
+}
+
+static bool set_path(const struct record *r, const char *file, char **path, struct err *e)
+{
+    if (!run_directory_inside(file))
+        return err_set(e, ERR_BUG, "record: found \"%s\", expected a path inside",
+                       STR_SHOW(file));
+    *path = str_path(r->directory, file);
+    return *path || no_memory(e);
+}
+
+/* Nothing that was there before may be lost: a file of the same name that no record lists
+ * is somebody else's. Makes the folder of a new one. */
+static bool claim(const struct record *r, const struct former_run *former,
+                  const char *file, const char *path, struct err *e)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0 && !former_run_lists(former, file))
+        return err_set(e, ERR_INPUT, "%s: found a file that is no run's, expected none",
+                       STR_SHOW(path));
+    const char *slash = strchr(file, '/');
+    if (!slash)
+        return true;
+    char *folder = strndup(file, (size_t)(slash - file));
+    bool ok = folder ? run_directory_make_folder(r->directory, folder, e) : no_memory(e);
+    free(folder);
+    return ok;
+}
+
+static bool copy_parents(struct record_cell *to, const struct record_cell *from,
+                         struct err *e)
+{
+    struct record_parent *parents = calloc((size_t)from->parent_count, sizeof *parents);
+    if (!parents)
+        return no_memory(e);
+    to->parents = parents;
+    to->parent_count = from->parent_count;
+    for (int i = 0; i < from->parent_count; i++) {
+        const struct record_parent *p = &from->parents[i];
+        parents[i].seed = p->seed;
+        parents[i].weight = p->weight;
+        if (!copy((char **)&parents[i].model, p->model, e) ||
+            !copy((char **)&parents[i].prompt, p->prompt, e) ||
+            !copy((char **)&parents[i].negative, p->negative, e) ||
+            !copy((char **)&parents[i].scheduler, p->scheduler, e))
+            return false;
+    }
+    return true;
+}
+
+int record_add_cell(struct record *r, const struct record_cell *cell, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct planned_cell *all = one_more(s->cells, s->cell_count, sizeof *all, e);
+    if (!all)
+        return -1;
+    s->cells = all;
+    struct planned_cell *c = &all[s->cell_count++];
+    c->is.height = cell->height;
+    c->is.width = cell->width;
+    snprintf(c->state, sizeof c->state, "planned");
+    bool ok = copy((char **)&c->is.case_name, cell->case_name, e) &&
+              copy((char **)&c->is.file, cell->file, e) &&
+              copy((char **)&c->is.layer, cell->layer, e) &&
+              copy_parents(&c->is, cell, e) && set_path(r, cell->file, &c->path, e);
+    return ok ? s->cell_count - 1 : -1;
+}
+
+bool record_add_file(struct record *r, const char *file, struct err *e)
+{
+    struct record_state *s = r->state;
+    if (is_planned(s, file))
+        return true;
+    struct planned_file *all = one_more(s->files, s->file_count, sizeof *all, e);
+    if (!all)
+        return false;
+    s->files = all;
+    struct planned_file *f = &all[s->file_count++];
+    const struct former_run nothing = {0};
+    return copy(&f->file, file, e) && set_path(r, file, &f->path, e) &&
+           (!s->begun || claim(r, &nothing, file, f->path, e));
+}
+
+const char *record_cell_path(const struct record *r, int cell)
+{
+    return r->state->cells[cell].path;
+}
+
+const char *record_file_path(const struct record *r, const char *file)
+{
+    for (int i = 0; i < r->state->file_count; i++)
+        if (strcmp(r->state->files[i].file, file) == 0)
+            return r->state->files[i].path;
+    return NULL;
+}
+
+/* ---- Records inside pictures
+ * --------------------------------------------------------------- */
+
+int record_cell_texts(struct record *r, int cell, const struct image_text **texts,
+                      struct err *e)
+{
+    struct record_state *s = r->state;
+    struct json_writer w = {.out = &s->json};
+    str_clear(&s->json);
+    str_clear(&s->parameters);
+    record_write_cell(s, &s->cells[cell].is, &w);
+    record_write_parameters(s, &s->cells[cell].is, &s->parameters);
+    if (s->json.failed || s->parameters.failed)
+        return no_memory(e);
+    s->texts[0] = (struct image_text){"diffens", str_text(&s->json)};
+    s->texts[1] = (struct image_text){"parameters", str_text(&s->parameters)};
+    *texts = s->texts;
+    return s->parameters.size ? 2 : 1;
+}
+
+int record_figure_texts(struct record *r, const struct image_text **texts, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct json_writer w = {.out = &s->json};
+    str_clear(&s->json);
+    record_write_figure(s, &w);
+    if (s->json.failed)
+        return no_memory(e);
+    s->texts[0] = (struct image_text){"diffens", str_text(&s->json)};
+    *texts = s->texts;
+    return 1;
+}
+
+/* ---- run.json
+ * ------------------------------------------------------------------------------ */
+
+static bool publish(struct record *r, struct err *e)
+{
+    struct str json = {0};
+    struct json_writer w = {.out = &json, .indent = 1};
+    record_write_all(r->state, &w);
+    str_add(&json, "\n");
+    char *path = str_path(r->directory, RUN_RECORD);
+    bool ok = path && !json.failed ? publish_bytes(path, str_text(&json), json.size, e)
+                                   : no_memory(e);
+    clock_gettime(CLOCK_MONOTONIC, &r->state->written);
+    free(path);
+    str_free(&json);
+    return ok;
+}
+
+static int by_file(const void *a, const void *b)
+{
+    const struct planned_cell *const *p = a, *const *q = b;
+    return strcmp((*p)->is.file, (*q)->is.file);
+}
+
+/* Case "a_b" of model "c" and case "a" of model "b_c" would share a file. */
+static bool check_different(const struct record_state *s, struct err *e)
+{
+    const struct planned_cell **order = calloc((size_t)s->cell_count + 1, sizeof *order);
+    if (!order)
+        return no_memory(e);
+    for (int i = 0; i < s->cell_count; i++)
+        order[i] = &s->cells[i];
+    qsort(order, (size_t)s->cell_count, sizeof *order, by_file);
+    bool ok = true;
+    for (int i = 1; ok && i < s->cell_count; i++)
+        if (by_file(&order[i - 1], &order[i]) == 0)
+            ok = err_set(
+                e, ERR_INPUT,
+                "found two pictures with the name %s, expected names of cases and "
+                "models that tell them apart",
+                STR_SHOW(order[i]->is.file));
+    free(order);
+    return ok;
+}
+
+static bool claim_all(const struct record *r, const struct former_run *former,
+                      struct err *e)
+{
+    const struct record_state *s = r->state;
+    for (int i = 0; i < s->cell_count; i++)
+        if (!claim(r, former, s->cells[i].is.file, s->cells[i].path, e))
+            return false;
+    for (int i = 0; i < s->file_count; i++)
+        if (!claim(r, former, s->files[i].file, s->files[i].path, e))
+            return false;
+    return true;
+}
+
+bool record_begin(struct record *r, struct err *e)
+{
+    struct former_run former = {0};
+    const struct former_run nothing = {0};
+    /* Folders that the removal leaves empty are gone: the second claim makes them anew.
+     */
+    bool ok = check_different(r->state, e) && former_run_open(&former, r->directory, e) &&
+              claim_all(r, &former, e) && former_run_remove(&former, r->directory, e) &&
+              claim_all(r, &nothing, e) && publish(r, e);
+    r->state->begun = ok;
+    former_run_close(&former);
+    return ok;
+}
+
+bool record_cell_done(struct record *r, int cell, double seconds, struct err *e)
+{
+    struct planned_cell *c = &r->state->cells[cell];
+    struct timespec now;
+    if (!file_sha256(c->path, c->sha256, e))
+        return false;
+    snprintf(c->state, sizeof c->state, "done");
+    c->seconds = seconds;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec - r->state->written.tv_sec < REWRITE_SECONDS || publish(r, e);
+}
+
+bool record_cell_is_done(const struct record *r, int cell)
+{
+    return strcmp(r->state->cells[cell].state, "done") == 0;
+}
+
+void record_cell_failed(struct record *r, int cell, const char *why)
+{
+    struct planned_cell *c = &r->state->cells[cell];
+    snprintf(c->state, sizeof c->state, "%s", why);
+}
+
+bool record_complete(struct record *r, struct err *e)
+{
+    struct record_state *s = r->state;
+    s->state = "complete";
+    for (int i = 0; i < s->cell_count; i++)
+        if (strcmp(s->cells[i].state, "done") != 0)
+            s->state = "failed";
+    return weight_hashes_wait(s->hashes, e) && publish(r, e);
+}

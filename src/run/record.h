@@ -1,0 +1,121 @@
+/* record.h: what a run is and what has become of it: run.json, and the records that
+ * pictures carry. Knows file names inside the run directory, never absolute paths. Leaves
+ * making pictures to the stages. */
+#ifndef DIFFENS_RUN_RECORD_H
+#define DIFFENS_RUN_RECORD_H
+
+#include "base/sha256.h"
+#include "diffens/image.h"
+#include "diffens/options.h"
+#include "io/json_write.h"
+
+#include <stdint.h>
+
+/* One diffuser's part in a cell. Texts are UTF-8 and NULL where they are not known, as
+ * for pictures from elsewhere. */
+struct record_parent {
+    const char *model;
+    const char *prompt, *negative; /* effective ones */
+    uint64_t seed;                 /* means something where `prompt` is there */
+    const char *scheduler;         /* a name of --scheduler; the one that is used */
+    double weight;                 /* in a mixture */
+};
+
+/* One picture that the run makes: a parent, or where `layer` is there a mixture. */
+struct record_cell {
+    const char *case_name;
+    const char *file; /* inside the run directory: "images/000_poster.png" */
+    int height, width;
+    const char *layer; /* NULL: a parent */
+    int parent_count;  /* 1 for a parent */
+    const struct record_parent *parents;
+};
+
+/* Start from `{0}`. */
+struct record {
+    char *directory;
+    struct record_state *state;
+};
+
+/* What a record starts with; texts belong to the caller and outlive the record. */
+struct record_about {
+    const char *command;           /* "blend" */
+    const struct options *options; /* its `arguments` are the command line */
+    void (*write_options)(struct json_writer *w, const struct options *o); /* an object */
+    const char *ensemble; /* name, or NULL */
+    const char *libtorch; /* version */
+};
+
+/* Takes over the folder `directory` (from run_directory_make()), of which it keeps a
+ * copy. Writes nothing yet. ERR_MEMORY. */
+bool record_open(struct record *r, const char *directory,
+                 const struct record_about *about, struct err *e);
+
+/* Frees everything. Accepts a zeroed record. */
+void record_close(struct record *r);
+
+/* Where the computation happens, as run.json says it: "cpu", "fp32". */
+bool record_set_machine(struct record *r, const char *device, const char *dtype,
+                        int threads, struct err *e);
+
+/* The axes of images.npy: names of cases and models. They belong to the caller and
+ * outlive the record. */
+void record_set_axes(struct record *r, int64_t cases, char *const *case_names, int models,
+                     const char *const *model_names);
+
+/* A network of the ensemble. `role` is "diffuser", "vqgan", ...; `listed` its path as
+ * ensemble.json names it. Returns its number, -1 with ERR_MEMORY. */
+int record_add_network(struct record *r, const char *role, const char *name,
+                       const char *listed, struct err *e);
+
+/* A weight file of that network, hashed in a thread of its own; `inside` is its name in
+ * the network's folder. Adding it twice is the same as once. ERR_INPUT, ERR_MEMORY. */
+bool record_add_weights(struct record *r, int network, const char *path,
+                        const char *inside, struct err *e);
+
+/* Plans a picture; its parts are copied. Returns its number, -1 with ERR_MEMORY. */
+int record_add_cell(struct record *r, const struct record_cell *cell, struct err *e);
+
+/* Plans another file that the run makes, such as "images.npy"; planned twice is the same
+ * as once. Possible after record_begin() as well, for pages that turn up late. */
+bool record_add_file(struct record *r, const char *file, struct err *e);
+
+/* directory/file of a cell or of another file. Owned by the record. */
+const char *record_cell_path(const struct record *r, int cell);
+const char *record_file_path(const struct record *r, const char *file);
+
+/* What the picture of a cell carries: "diffens" (JSON) and "parameters" (as other tools
+ * write it). They hold nothing that differs between two runs of the same command. Valid
+ * until the next call with the same record. Returns their number, 0 with ERR_MEMORY. */
+int record_cell_texts(struct record *r, int cell, const struct image_text **texts,
+                      struct err *e);
+
+/* The same for a picture that shows many cells: "diffens" alone. */
+int record_figure_texts(struct record *r, const struct image_text **texts, struct err *e);
+
+/* Removes what a former run in the directory made (by its own record; only where --force
+ * let it come this far), makes the folders of the planned files and publishes run.json
+ * with the state "running". Call it once everything is checked and planned, before the
+ * first model is loaded. ERR_INPUT where two pictures would share a file, or where a file
+ * is in the way that no record lists; then nothing has been removed. */
+bool record_begin(struct record *r, struct err *e);
+
+/* The picture of a cell is published: notes its SHA-256 and the time it took, and
+ * rewrites run.json unless that happened less than two seconds ago. */
+bool record_cell_done(struct record *r, int cell, double seconds, struct err *e);
+
+/* Whether the picture of a cell is published. */
+bool record_cell_is_done(const struct record *r, int cell);
+
+/* The picture of a cell will not be there: `why` is a word such as "nonfinite". */
+void record_cell_failed(struct record *r, int cell, const char *why);
+
+/* Waits for the hashes of the weights and publishes run.json with the state "complete",
+ * or "failed" where a cell is not done. */
+bool record_complete(struct record *r, struct err *e);
+
+/* Writes what --json prints: {"directory", "state", "pictures": [...], "files": [...]}.
+ */
+void record_write_result(const struct record *r, struct json_writer *w);
+
+#endif

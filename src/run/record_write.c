@@ -1,0 +1,291 @@
+/* record_write.c: the shape of run.json and of the records inside pictures. Leaves the
+ * account itself to record.c. */
+#include "run/record_internal.h"
+
+#include <string.h>
+
+static void write_text(struct json_writer *w, const char *key, const char *text)
+{
+    json_write_key(w, key);
+    if (text)
+        json_write_string(w, text);
+    else
+        json_write_null(w);
+}
+
+static void write_number(struct json_writer *w, const char *key, int64_t number)
+{
+    json_write_key(w, key);
+    json_write_int(w, number);
+}
+
+static const char *noise_name(const struct options *o)
+{
+    return o->noise == NOISE_SHARED ? "shared" : "independent";
+}
+
+/* The settings of the first stage that a parent depends on. */
+static void write_drawing(struct json_writer *w, const struct options *o)
+{
+    write_text(w, "noise", noise_name(o));
+    write_number(w, "steps", o->steps);
+    json_write_key(w, "guidance");
+    json_write_double(w, o->guidance);
+}
+
+static void write_parent(struct json_writer *w, const struct record_parent *p)
+{
+    write_text(w, "model", p->model);
+    if (!p->prompt)
+        return;
+    write_text(w, "prompt", p->prompt);
+    write_text(w, "negative", p->negative);
+    json_write_key(w, "seed");
+    json_write_uint(w, p->seed);
+    write_text(w, "scheduler", p->scheduler);
+}
+
+/* Case, and the parent or the mixture. */
+static void write_cell(struct json_writer *w, const struct record_cell *cell)
+{
+    write_text(w, "case", cell->case_name);
+    if (!cell->layer)
+        write_parent(w, &cell->parents[0]);
+    if (cell->layer) {
+        write_text(w, "layer", cell->layer);
+        json_write_key(w, "parents");
+        json_write_open_array(w);
+        for (int i = 0; i < cell->parent_count; i++) {
+            json_write_open_object(w);
+            json_write_key(w, "weight");
+            json_write_double(w, cell->parents[i].weight);
+            write_parent(w, &cell->parents[i]);
+            json_write_close(w);
+        }
+        json_write_close(w);
+    }
+    write_number(w, "height", cell->height);
+    write_number(w, "width", cell->width);
+}
+
+/* What made the numbers: not the folder, the time, the batch or the number of threads, so
+ * that the same command makes the same bytes. */
+static void write_maker(const struct record_state *s, struct json_writer *w)
+{
+    write_text(w, "program", "diffens");
+    write_text(w, "version", DIFFENS_VERSION);
+    write_text(w, "libtorch", s->about.libtorch);
+    write_text(w, "device", s->device);
+    write_text(w, "dtype", s->dtype);
+    write_text(w, "ensemble", s->about.ensemble);
+}
+
+void record_write_cell(const struct record_state *s, const struct record_cell *cell,
+                       struct json_writer *w)
+{
+    const struct options *o = s->about.options;
+    json_write_open_object(w);
+    write_maker(s, w);
+    write_text(w, "kind", cell->layer ? "blend" : "parent");
+    write_cell(w, cell);
+    if (cell->parents[0].prompt)
+        write_drawing(w, o);
+    if (cell->layer) {
+        json_write_key(w, "requantize");
+        json_write_bool(w, o->requantize && strcmp(cell->layer, "postquant") == 0);
+    }
+    json_write_close(w);
+}
+
+void record_write_figure(const struct record_state *s, struct json_writer *w)
+{
+    json_write_open_object(w);
+    write_maker(s, w);
+    write_text(w, "kind", "figure");
+    write_number(w, "pictures", s->cell_count);
+    json_write_close(w);
+}
+
+/* ---- The customary text
+ * ---------------------------------------------------------------------- */
+
+/* As Automatic1111's web UI, whose format this is, names the samplers. */
+static const char *sampler_name(const char *scheduler)
+{
+    static const char *const names[][2] = {
+        {"pndm", "PNDM"},
+        {"ddim", "DDIM"},
+        {"euler", "Euler"},
+        {"euler-karras", "Euler Karras"},
+        {"euler-a", "Euler a"},
+        {"heun", "Heun"},
+        {"heun-karras", "Heun Karras"},
+        {"lms", "LMS"},
+        {"lms-karras", "LMS Karras"},
+        {"dpm++2m", "DPM++ 2M"},
+        {"dpm++2m-karras", "DPM++ 2M Karras"},
+        {"unipc", "UniPC"},
+        {"unipc-karras", "UniPC Karras"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i][0], scheduler) == 0)
+            return names[i][1];
+    return scheduler;
+}
+
+static void add_mixture(struct str *out, const struct record_cell *cell)
+{
+    str_addf(out, ", Blend layer: %s, Blend weights: ", cell->layer);
+    for (int i = 0; i < cell->parent_count; i++)
+        str_addf(out, "%s%.9g", i ? " " : "", cell->parents[i].weight);
+}
+
+void record_write_parameters(const struct record_state *s, const struct record_cell *cell,
+                             struct str *out)
+{
+    const struct options *o = s->about.options;
+    const struct record_parent *first = &cell->parents[0];
+    if (!first->prompt)
+        return;
+    str_addf(out, "%s\n", first->prompt);
+    if (first->negative && *first->negative)
+        str_addf(out, "Negative prompt: %s\n", first->negative);
+    str_addf(out, "Steps: %d", o->steps);
+    if (first->scheduler)
+        str_addf(out, ", Sampler: %s", sampler_name(first->scheduler));
+    str_addf(out, ", CFG scale: %.9g, Seed: %llu, Size: %dx%d, Model: ", o->guidance,
+             (unsigned long long)first->seed, cell->width, cell->height);
+    for (int i = 0; i < cell->parent_count; i++)
+        str_addf(out, "%s%s", i ? " + " : "", cell->parents[i].model);
+    if (cell->layer)
+        add_mixture(out, cell);
+    str_addf(out, ", Version: diffens %s", DIFFENS_VERSION);
+}
+
+/* ---- run.json
+ * ------------------------------------------------------------------------------ */
+
+static void write_network(const struct record_state *s, const struct network_entry *n,
+                          struct json_writer *w)
+{
+    char hex[SHA256_HEX];
+    json_write_open_object(w);
+    write_text(w, "role", n->role);
+    write_text(w, "name", n->name);
+    write_text(w, "path", n->listed);
+    json_write_key(w, "files");
+    json_write_open_array(w);
+    for (int i = 0; i < n->file_count; i++) {
+        bool known = weight_hashes_get(s->hashes, n->files[i].number, hex);
+        json_write_open_object(w);
+        write_text(w, "file", n->files[i].inside);
+        write_text(w, "sha256", known ? hex : NULL);
+        json_write_close(w);
+    }
+    json_write_close(w);
+    json_write_close(w);
+}
+
+static void write_ensemble(const struct record_state *s, struct json_writer *w)
+{
+    json_write_key(w, "ensemble");
+    json_write_open_object(w);
+    write_text(w, "name", s->about.ensemble);
+    json_write_key(w, "networks");
+    json_write_open_array(w);
+    for (int i = 0; i < s->network_count; i++)
+        write_network(s, &s->networks[i], w);
+    json_write_close(w);
+    json_write_close(w);
+}
+
+static void write_planned(const struct planned_cell *c, struct json_writer *w)
+{
+    json_write_open_object(w);
+    write_text(w, "file", c->is.file);
+    write_cell(w, &c->is);
+    write_text(w, "state", c->state);
+    if (c->sha256[0]) {
+        write_text(w, "sha256", c->sha256);
+        json_write_key(w, "seconds");
+        json_write_double(w, c->seconds);
+    }
+    json_write_close(w);
+}
+
+static void write_files(const struct record_state *s, struct json_writer *w)
+{
+    json_write_key(w, "files");
+    json_write_open_array(w);
+    for (int i = 0; i < s->cell_count; i++)
+        json_write_string(w, s->cells[i].is.file);
+    for (int i = 0; i < s->file_count; i++)
+        json_write_string(w, s->files[i].file);
+    json_write_close(w);
+}
+
+static void write_axes(const struct record_state *s, struct json_writer *w)
+{
+    json_write_key(w, "cases");
+    json_write_open_array(w);
+    for (int64_t n = 0; n < s->case_count; n++)
+        json_write_string(w, s->case_names[n]);
+    json_write_close(w);
+    json_write_key(w, "models");
+    json_write_open_array(w);
+    for (int m = 0; m < s->model_count; m++)
+        json_write_string(w, s->model_names[m]);
+    json_write_close(w);
+}
+
+void record_write_all(const struct record_state *s, struct json_writer *w)
+{
+    const struct options *o = s->about.options;
+    json_write_open_object(w);
+    write_text(w, "program", "diffens");
+    write_text(w, "version", DIFFENS_VERSION);
+    write_text(w, "state", s->state);
+    write_text(w, "command", s->about.command);
+    json_write_key(w, "arguments");
+    json_write_open_array(w);
+    for (int i = 0; i < o->argument_count; i++)
+        json_write_string(w, o->arguments[i]);
+    json_write_close(w);
+    json_write_key(w, "options");
+    s->about.write_options(w, o);
+    write_text(w, "libtorch", s->about.libtorch);
+    write_text(w, "device", s->device);
+    write_text(w, "dtype", s->dtype);
+    write_number(w, "threads", s->threads);
+    write_ensemble(s, w);
+    write_axes(s, w);
+    json_write_key(w, "cells");
+    json_write_open_array(w);
+    for (int i = 0; i < s->cell_count; i++)
+        write_planned(&s->cells[i], w);
+    json_write_close(w);
+    write_files(s, w);
+    json_write_close(w);
+}
+
+/* ---- --json
+ * ---------------------------------------------------------------------------------- */
+
+void record_write_result(const struct record *r, struct json_writer *w)
+{
+    const struct record_state *s = r->state;
+    json_write_open_object(w);
+    write_text(w, "directory", r->directory);
+    write_text(w, "state", s->state);
+    json_write_key(w, "pictures");
+    json_write_open_array(w);
+    for (int i = 0; i < s->cell_count; i++)
+        write_planned(&s->cells[i], w);
+    json_write_close(w);
+    json_write_key(w, "files");
+    json_write_open_array(w);
+    for (int i = 0; i < s->file_count; i++)
+        json_write_string(w, s->files[i].file);
+    json_write_close(w);
+    json_write_close(w);
+}

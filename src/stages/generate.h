@@ -1,0 +1,22 @@
+/* generate.h: the first stage, with the diffusers of a plan. */
+#ifndef DIFFENS_GENERATE_H
+#define DIFFENS_GENERATE_H
+
+#include "stages/plan.h"
+
+/* Opens and checks every diffuser of the run and every prompt's tokens, and sets the
+ * plan's cases, models and size. */
+bool generate_open(struct plan *p, struct err *e);
+
+/* Accepts a plan without diffusers. */
+void generate_close(struct plan *p);
+
+/* The seed of the noise that a picture starts from. */
+uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model);
+
+/* Draws every case with every diffuser, one diffuser on the device at a time. A picture
+ * that is not made of finite numbers is recorded as such and the others go on. */
+bool generate_parents(const struct plan *p, tc_scope *root, struct image_tensor *images,
+                      struct err *e);
+
+#endif

@@ -1,0 +1,35 @@
+/* import.h: pictures that exist already, as the parents of a run: --images. Leaves the
+ * tensor that a run keeps of them to pipeline.c. */
+#ifndef DIFFENS_IMPORT_H
+#define DIFFENS_IMPORT_H
+
+#include "diffens/image.h"
+#include "diffens/options.h"
+
+/* Start from `{0}`. The names are owned by this and fit for file names. */
+struct import {
+    const char *path; /* the caller's */
+    int64_t cases;
+    int models;
+    char **case_names;                     /* [cases] */
+    char *model_names[OPTIONS_MAX_MODELS]; /* [models] */
+    int64_t height, width;                 /* of every picture */
+    struct image_tensor tensor;            /* open where the pictures are in one */
+    char **files;                          /* [cases * models] where they are files */
+};
+
+/* Looks at what `path` holds: an .npy of shape [N,M,H,W,3] uint8 (cases 000, 001, ...,
+ * models model0, model1, ...); a run directory (its images.npy under the names of its
+ * record); or a directory CASE/MODEL.png (or .jpg) in which every case has the same
+ * models. All pictures must be of one size. ERR_INPUT names what was found and expected;
+ * then `i` is closed. */
+bool import_open(struct import *i, const char *path, struct err *e);
+
+/* Reads one picture, which the caller frees. */
+bool import_read(const struct import *i, int64_t index_case, int index_model,
+                 struct image *picture, struct err *e);
+
+/* Accepts a zeroed or half-built object. */
+void import_close(struct import *i);
+
+#endif

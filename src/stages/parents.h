@@ -1,0 +1,15 @@
+/* parents.h: the parents of a run on disk, whether drawn or brought. */
+#ifndef DIFFENS_PARENTS_H
+#define DIFFENS_PARENTS_H
+
+#include "stages/plan.h"
+
+/* Publishes a parent: its cell of the image tensor, its PNG, its record. */
+bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
+                     const struct image *picture, double seconds,
+                     struct image_tensor *images, struct err *e);
+
+/* Copies the pictures of --images into the run. */
+bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e);
+
+#endif

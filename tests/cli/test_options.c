@@ -1,0 +1,341 @@
+/* test_options.c: command lines, what they parse to and how they are refused. */
+#include "cli/help.h"
+#include "cli/options_json.h"
+#include "cli/parse.h"
+#include "io/json.h"
+
+#include "check.h"
+
+#include <locale.h>
+#include <stdlib.h>
+
+#define WORDS_MAX 100
+
+/* A command line in one string, split at blanks; `~` stands for a blank within a word and
+ * `''` for an empty word. */
+struct line {
+    char text[1200];
+    char *argv[WORDS_MAX];
+    int argc;
+    struct parsed parsed;
+    struct err e;
+    enum parse_outcome outcome;
+};
+
+static void parse(struct line *l, const char *words)
+{
+    *l = (struct line){.argc = 1, .argv = {"diffens"}};
+    snprintf(l->text, sizeof l->text, "%s", words);
+    for (char *word = strtok(l->text, " "); word; word = strtok(NULL, " ")) {
+        for (char *c = word; *c; c++)
+            *c = *c == '~' ? ' ' : *c;
+        l->argv[l->argc++] = strcmp(word, "''") == 0 ? "" : word;
+    }
+    l->outcome = options_parse(l->argc, l->argv, &l->parsed, &l->e);
+}
+
+struct refusal {
+    const char *words, *message, *hint;
+};
+
+static const struct refusal refusals[] = {
+    /* A1 */
+    {"blend --promt x", "--promt", "--prompt"},
+    {"generate --prompt x --setps 3", "--setps", "--steps"},
+    {"generate --prompt x --gamma 0.3", "--gamma", "diffens blend"},
+    {"generate --prompt x --zzzzzzzz", "--zzzzzzzz", "--help"},
+    {"generate --prompt x -z", "-z", "--help"},
+    {"blnd --prompt x", "blnd", "blend"},
+    {"--foo", "--foo", "--help"},
+    {"blend --prompt x --seed 42", "--seed", "--random-seed"},
+    {"generate --prompt x --seed=42", "--seed", "--random-seed"},
+    {"generate --prompt x --Steps 3", "--Steps", "--steps"},
+    /* A2 */
+    {"generate", "--prompts", ""},
+    {"blend --gamma 0.3", "--images", ""},
+    /* A3 */
+    {"generate --prompt", "--prompt: found no value", ""},
+    {"generate --prompt --steps 3", "--prompt: found no value", "--prompt=VALUE"},
+    {"generate --prompt x --out", "--out", ""},
+    {"generate --prompt x -o", "-o", ""},
+    {"generate --prompt x --force=yes", "--force: found value \"yes\", expected no value",
+     ""},
+    {"generate --prompt x --force=", "--force", ""},
+    {"generate x", "argument \"x\"", "--prompt"},
+    {"generate -- --prompt", "argument \"--prompt\"", ""},
+    {"generate -", "argument \"-\"", ""},
+    {"generate --prompts ''", "--prompts: found \"\", expected a path", ""},
+    /* A4 */
+    {"generate --prompt x --steps 0", "--steps: found \"0\", expected integer 1..1000",
+     ""},
+    {"generate --prompt x --steps -1", "--steps: found \"-1\", expected integer", ""},
+    {"generate --prompt x --steps 1e9", "\"1e9\"", ""},
+    {"generate --prompt x --steps 12x", "\"12x\", expected integer 1..1000", ""},
+    {"generate --prompt x --steps=", "\"\", expected integer 1..1000", ""},
+    {"generate --prompt x --steps ~5", "\" 5\"", ""},
+    {"generate --prompt x --steps 5~", "\"5 \"", ""},
+    {"generate --prompt x --steps 0x10", "\"0x10\"", ""},
+    {"generate --prompt x --steps +5", "\"+5\"", ""},
+    {"generate --prompt x --steps 5.0", "\"5.0\"", ""},
+    {"generate --prompt x --steps 1001", "1..1000", ""},
+    {"generate --prompt x --steps 18446744073709551617", "1..1000", ""},
+    {"generate --prompt x --batch 0", "auto or integer 1..1024", ""},
+    {"generate --prompt x --batch Auto", "auto or integer", ""},
+    {"generate --prompt x --guidance 1,5", "number 0..100", ""},
+    {"generate --prompt x --guidance nan", "\"nan\"", ""},
+    {"generate --prompt x --guidance inf", "\"inf\"", ""},
+    {"generate --prompt x --guidance 1e400", "\"1e400\"", ""},
+    {"generate --prompt x --guidance .", "\".\"", ""},
+    {"generate --prompt x --guidance 1e", "\"1e\"", ""},
+    {"generate --prompt x --guidance 0x1p3", "\"0x1p3\"", ""},
+    {"generate --prompt x --noise both", "shared, independent", ""},
+    {"generate --prompt x --noise share", "shared, independent", "shared"},
+    {"generate --prompt x --scheduler eulr", "one of pndm, ddim", "euler"},
+    {"generate --prompt x --dtype float16", "auto, fp32, fp16, bf16", ""},
+    {"generate --prompt x\x01 --steps q\x1b[1m", "q\\x1B[1m", ""},
+    {"generate --prompt \xff\xfe", "UTF-8", ""},
+    /* A5 */
+    {"generate --prompt x --size 513x512", "multiple of 8, 64..4096", ""},
+    {"generate --prompt x --size 512", "HEIGHTxWIDTH", ""},
+    {"generate --prompt x --size 56x512", "64..4096", ""},
+    {"generate --prompt x --size 512x512x512", "HEIGHTxWIDTH", ""},
+    {"generate --prompt x --size 4104x512", "64..4096", ""},
+    {"generate --prompt x --size x512", "HEIGHTxWIDTH", ""},
+    {"blend --images x --vq-size 8x8", "16..4096", ""},
+    /* A7 */
+    {"generate --prompt x --random-seed 18446744073709551616", "0..18446744073709551615",
+     ""},
+    {"generate --prompt x --random-seed -1", "0..18446744073709551615", ""},
+    /* A9 */
+    {"blend --images x --weights 0.5,-0.5", "numbers 0..1", ""},
+    {"blend --images x --weights 0,0,0", "sum above 0", ""},
+    {"blend --images x --weights 0.5,nan", "\"0.5,nan\"", ""},
+    {"blend --images x --weights 0.5,", "\"0.5,\"", ""},
+    {"blend --images x --weights 0.5,1.5", "numbers 0..1", ""},
+    {"blend --images x --weights 0.5,0.5 --weights 1,0,0", "sets of 2 and of 3", ""},
+    {"blend --images x --gamma 1.5", "numbers 0..1", ""},
+    {"blend --images x --gamma 0:1", "start:stop:count", ""},
+    {"blend --images x --gamma 0:1:0", "start:stop:count", ""},
+    {"blend --images x --gamma 0:1:257", "start:stop:count", ""},
+    {"blend --images x --gamma 0:1:2:3", "start:stop:count", ""},
+    {"blend --images x --gamma 0.5,0.5", "\"0.5,0.5\"", ""},
+    {"blend --images x --gamma ''", "\"\"", ""},
+    {"blend --images x --pair a", "2 different names", ""},
+    {"blend --images x --pair a,a", "2 different names", ""},
+    {"blend --images x --pair a,b,c", "2 different names", ""},
+    {"blend --images x --models a,,b", "names separated by commas", ""},
+    {"blend --images x --layer all,preconv", "preconv, prequant, postquant", ""},
+    {"blend --images x --layer ''", "preconv", ""},
+    /* A10 */
+    {"generate --prompt x --steps 3 --steps 4", "given twice, as \"3\" and as \"4\"", ""},
+    {"generate --prompt x --prompt y", "--prompt: given twice", ""},
+    {"generate --prompt x -o a --out b", "--out: given twice", ""},
+    /* A12 */
+    {"generate --prompt x --prompts y", "--prompts and --prompt", ""},
+    {"blend --prompt x --gamma 0.3 --weights 1,0", "--gamma and --weights", ""},
+    {"blend --prompt x --pair a,b --models a,b", "--pair and --models", ""},
+    {"blend --images x --prompt y", "--images and --prompt", ""},
+    {"blend --images x --steps 20", "--images and --steps", ""},
+    {"blend --images x --random-seed 7", "--images and --random-seed", ""},
+    {"generate --prompt x -v -q", "--verbose and --quiet", ""},
+    {"blend --prompt x --normalize", "--normalize without --weights", ""},
+    {"blend --prompt x --requantize --layer preconv", "--requantize", ""},
+};
+
+static void test_refusals(void)
+{
+    struct line l;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        parse(&l, refusals[i].words);
+        int before = check_failures;
+        CHECK_INT(l.outcome, PARSE_ERROR);
+        CHECK_INT(l.e.code, ERR_USAGE);
+        CHECK_HAS(l.e.message, refusals[i].message);
+        CHECK_HAS(l.e.hint, refusals[i].hint);
+        CHECK(!strchr(l.e.message, '\n'));
+        if (check_failures != before)
+            fprintf(stderr, "  in: diffens %s\n", refusals[i].words);
+        options_free(&l.parsed.options);
+    }
+}
+
+static void test_defaults(void)
+{
+    struct line l;
+    parse(&l, "blend --prompt x");
+    const struct options *o = &l.parsed.options;
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_INT(o->command, COMMAND_BLEND);
+    CHECK_INT(o->random_seed, 42);
+    CHECK_INT(o->noise, NOISE_SHARED);
+    CHECK_INT(o->steps, 50);
+    CHECK(o->guidance == 7.5);
+    CHECK_STR(o->negative, "");
+    CHECK(!o->scheduler && !o->ensemble && !o->out && !o->images && !o->log);
+    CHECK_INT(o->size.height, 0);
+    CHECK_INT(o->batch, 0);
+    CHECK_INT(o->gamma.count, 1);
+    CHECK(o->gamma.value[0] == 0.5);
+    CHECK_INT(o->layers, LAYER_POSTQUANT);
+    CHECK_STR(o->device, "auto");
+    CHECK_INT(o->dtype, DTYPE_AUTO);
+    CHECK_INT(o->progress, PROGRESS_AUTO);
+    CHECK(!o->force && !o->json && !o->normalize && !o->raw_prompts && !o->deterministic);
+    options_free(&l.parsed.options);
+}
+
+static void test_values(void)
+{
+    struct line l;
+    parse(&l,
+          "blend --prompt=a=b~c --random-seed=18446744073709551615 --noise independent "
+          "--steps 1000 --guidance .5 --negative= --scheduler dpm++2m-karras --size "
+          "64x4096 --batch 8 --gamma 0:1:5 --pair b,a --layer postquant,preconv "
+          "--requantize --vq-size 100x200 --device cuda:1 --dtype bf16 --threads 2 "
+          "--deterministic -o out --force --json -v --progress none --log l "
+          "--ensemble demo --raw-prompts --strict-tokens");
+    const struct options *o = &l.parsed.options;
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_STR(l.e.message, "");
+    CHECK_STR(o->prompt, "a=b c");
+    CHECK(o->random_seed == UINT64_MAX);
+    CHECK_INT(o->noise, NOISE_INDEPENDENT);
+    CHECK_INT(o->steps, 1000);
+    CHECK(o->guidance == 0.5);
+    CHECK_STR(o->scheduler, "dpm++2m-karras");
+    CHECK_INT(o->size.height, 64);
+    CHECK_INT(o->size.width, 4096);
+    CHECK_INT(o->batch, 8);
+    CHECK_INT(o->gamma.count, 5);
+    CHECK(o->gamma.value[1] == 0.25 && o->gamma.value[4] == 1);
+    CHECK_INT(o->pair.count, 2);
+    CHECK_STR(o->pair.name[0], "b");
+    CHECK_INT(o->layers, LAYER_PRECONV | LAYER_POSTQUANT);
+    CHECK(o->requantize && o->deterministic && o->force && o->json && o->verbose);
+    CHECK_INT(o->vq_size.height, 100);
+    CHECK_STR(o->device, "cuda:1");
+    CHECK_INT(o->dtype, DTYPE_BF16);
+    CHECK_INT(o->threads, 2);
+    CHECK_STR(o->out, "out");
+    CHECK_INT(o->progress, PROGRESS_NONE);
+    CHECK(o->raw_prompts && o->strict_tokens);
+    options_free(&l.parsed.options);
+}
+
+static void test_repetition(void)
+{
+    struct line l;
+    parse(
+        &l,
+        "blend --images x --weights 1,0,0 --weights 0.2,0.3,0.5 --weights 1,0,0 --layer "
+        "all --layer all");
+    const struct options *o = &l.parsed.options;
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_INT(o->weights.count, 2);
+    CHECK(o->weights.set[1].value[2] == 0.5);
+    CHECK_INT(o->layers, LAYER_PRECONV | LAYER_PREQUANT | LAYER_POSTQUANT);
+    options_free(&l.parsed.options);
+}
+
+static void test_option_like_values(void)
+{
+    struct line l;
+    parse(&l, "generate --prompts - --negative=--ugly");
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_STR(l.parsed.options.prompts, "-");
+    CHECK_STR(l.parsed.options.negative, "--ugly");
+    options_free(&l.parsed.options);
+    parse(&l, "generate --prompt -5~degrees --");
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_STR(l.parsed.options.prompt, "-5 degrees");
+    options_free(&l.parsed.options);
+}
+
+/* Under a locale that writes 0,5 the point still is a point, where one is installed. */
+static void test_locale(void)
+{
+    struct line l;
+    const char *names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (setlocale(LC_ALL, names[i]))
+            break;
+    parse(&l, "blend --prompt x --gamma 0.25,1e-1 --guidance 2.5");
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK(l.parsed.options.gamma.value[0] == 0.25);
+    CHECK(l.parsed.options.guidance == 2.5);
+    options_free(&l.parsed.options);
+    setlocale(LC_ALL, "C");
+}
+
+static void test_recorded_arguments(void)
+{
+    struct line l;
+    parse(&l, "blend --prompts /home/me/p.json --models a,/x/y/b,./c -o/tmp/run -qf");
+    CHECK_INT(l.outcome, PARSE_ERROR);
+    options_free(&l.parsed.options);
+    parse(&l, "blend --prompts /home/me/p.json --models a,/x/y/b,./c -o/tmp/run -q");
+    static const char *const expected[] = {"diffens", "blend",    "--prompts",
+                                           "p.json",  "--models", "a,b,./c",
+                                           "--out",   "run",      "--quiet"};
+    const struct options *o = &l.parsed.options;
+    CHECK_INT(o->argument_count, 9);
+    for (int i = 0; i < o->argument_count && i < 9; i++)
+        CHECK_STR(o->arguments[i], expected[i]);
+    struct str json = {0};
+    struct json_writer w = {.out = &json};
+    options_write(&w, o);
+    struct json_document d = {0};
+    CHECK(json_parse(&d, "options", str_text(&json), json.size, &l.e));
+    CHECK_HAS(str_text(&json), "\"random-seed\":42");
+    CHECK_HAS(str_text(&json), "\"layer\":[\"postquant\"]");
+    CHECK_HAS(str_text(&json), "\"out\":\"run\"");
+    CHECK_HAS(str_text(&json), "\"scheduler\":null");
+    CHECK_HAS(str_text(&json), "\"batch\":\"auto\"");
+    CHECK(!strchr(str_text(&json), '~') && !strstr(str_text(&json), "/home"));
+    json_free(&d);
+    str_free(&json);
+    options_free(&l.parsed.options);
+}
+
+static void check_help(const char *words, const char *part)
+{
+    struct line l;
+    struct str text = {0};
+    parse(&l, words);
+    CHECK_INT(l.outcome, PARSE_HELP);
+    help_add(&text, l.parsed.command);
+    CHECK_HAS(str_text(&text), part);
+    for (const char *at = str_text(&text); *at;) {
+        size_t length = strcspn(at, "\n");
+        CHECK(length <= 80);
+        at += length + (at[length] == '\n');
+    }
+    str_free(&text);
+    options_free(&l.parsed.options);
+}
+
+static void test_help(void)
+{
+    struct line l;
+    check_help("", "Commands");
+    check_help("--help", "generate");
+    check_help("-h", "blend");
+    check_help("blend --help", "default 0.5");
+    check_help("blend --steps 3 -h", "1..1000; default 50");
+    check_help("generate --help", "Examples");
+    parse(&l, "--version");
+    CHECK_INT(l.outcome, PARSE_VERSION);
+}
+
+int main(void)
+{
+    RUN(test_refusals);
+    RUN(test_defaults);
+    RUN(test_values);
+    RUN(test_repetition);
+    RUN(test_option_like_values);
+    RUN(test_locale);
+    RUN(test_recorded_arguments);
+    RUN(test_help);
+    return CHECK_EXIT();
+}
