@@ -135,4 +135,49 @@ tc_tensor *vqgan_quantize(tc_scope *s, weights w, const struct vqgan_config *c,
 tc_tensor *vqgan_decode(tc_scope *s, weights w, const struct vqgan_config *c,
                         tc_tensor *z);
 
+/* ---- CLIP image encoder (transformers: CLIPVisionModelWithProjection) -----------------
+ */
+
+struct clip_vision_config {
+    int64_t hidden_size;
+    int64_t intermediate_size;
+    int64_t num_hidden_layers;
+    int64_t num_attention_heads;
+    int64_t image_size; /* side of the pictures it takes; a multiple of patch_size */
+    int64_t patch_size;
+    int64_t projection_dim;
+    enum nn_activation hidden_act;
+    double layer_norm_eps;
+};
+
+/* x [B,3,image_size,image_size], normalised -> embeddings [B,projection_dim], not of unit
+ * length. `w` is the node that holds `vision_model` and `visual_projection`. */
+tc_tensor *clip_vision_forward(tc_scope *s, weights w, const struct clip_vision_config *c,
+                               tc_tensor *x);
+
+/* ---- VGG16 and LPIPS (torchvision: vgg16().features; lpips: LPIPS(net="vgg"))
+ * ------------ */
+
+#define VGG_CONVOLUTIONS 13
+#define VGG_TAPS 5
+
+struct vgg_config {
+    int64_t channels[VGG_CONVOLUTIONS]; /* 64,64,128,... in VGG16; narrower ones do */
+};
+
+/* The place of convolution i among the `features`: 0, 2, 5, 7, 10, ... 28. */
+int vgg_feature(int i);
+
+/* x [B,3,H,W] in [-1,1], through lpips' scaling layer -> the maps after relu1_2, relu2_2,
+ * relu3_3, relu4_3 and relu5_3, each of unit length over channels: [B,C,H/2^i,W/2^i].
+ * Sides of 16 pixels and more. `w` is the node that holds `features`. */
+void vgg_unit_maps(tc_scope *s, weights w, const struct vgg_config *c, tc_tensor *x,
+                   tc_tensor *maps[VGG_TAPS]);
+
+/* The distance of one picture to each of M: squared differences of their unit maps
+ * [1,C,h,w] and [M,C,h,w], weighted by the head of each map, or by 1 where the node of
+ * `heads` is NULL, averaged over space and added up over channels and maps -> [M]. */
+tc_tensor *lpips_distance(tc_scope *s, weights heads, tc_tensor *const a[VGG_TAPS],
+                          tc_tensor *const b[VGG_TAPS]);
+
 #endif

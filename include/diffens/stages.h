@@ -41,6 +41,11 @@ struct latents {
     tc_tensor *at[LAYER_COUNT];
 };
 
+/* Bytes [H,W,3] -> [1,3,height,width] in [-1,1], in f32: resized (bicubic, antialiased)
+ * where the size differs. */
+tc_tensor *stage_picture(tc_scope *s, const struct image *picture, int64_t height,
+                         int64_t width);
+
 /* Resizes a parent to height x width (bicubic, antialiased), maps [0,255] to [-1,1] and
  * encodes it. The latents are owned by `s`. */
 struct latents stage_encode(tc_scope *s, const struct vqgan *v,

@@ -7,11 +7,30 @@ import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from data import work
 
 SAVE_SECONDS = 120
 LOG_SECONDS = 20
+
+
+def join_workers():
+    """Joins the processes of a data-parallel run, as torchrun's environment describes it."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@torch.no_grad()
+def average_gradients(parameters):
+    """One all-reduce of all gradients together."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(part.view_as(gradient))
 
 
 def to_input(pictures):
@@ -89,7 +108,18 @@ class Run:
     def progress(self):
         return min(1.0, self.spent / self.budget)
 
+    @staticmethod
+    def agree(seconds):
+        """The first worker's clock, so that all stop at the same step."""
+        if not dist.is_initialized():
+            return seconds
+        clock = torch.tensor(seconds, dtype=torch.float64)
+        dist.broadcast(clock, 0)
+        return float(clock)
+
     def save(self):
+        if dist.is_initialized() and dist.get_rank():
+            return
         state = {key: part.state_dict() for key, part in self.parts.items()}
         state.update(spent=self.spent, step=self.step, rng=torch.get_rng_state(),
                      losses=self.losses)
@@ -108,7 +138,7 @@ class Run:
             yield self.step
             self.step += 1
             now = time.monotonic()
-            self.spent = before + now - started
+            self.spent = self.agree(before + now - started)
             if now - logged > LOG_SECONDS:
                 logged = now
                 text = " ".join(f"{k} {v:.4f}" for k, v in self.losses.items())
@@ -122,6 +152,8 @@ class Run:
         """One optimiser step; keeps running means of the reported numbers."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if dist.is_initialized():
+            average_gradients(module.parameters())
         torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
         self.optimizer.step()
         for key, value in {"loss": loss, **report}.items():

@@ -13,13 +13,11 @@ import training
 import vae
 from data import work
 
-LATENT = (4, 16, 16)
-ENCODED = {"plain": 8000, "poster": 3000, "watercolour": 3000}
 SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="scaled_linear",
                 beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction")
 SCHEDULER = dict(SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1,
                  timestep_spacing="leading")
-BATCH, DROPPED, SNR_LIMIT = 24, 0.1, 5.0
+BATCH, DROPPED, SNR_LIMIT = 16, 0.1, 5.0
 
 
 def build():
@@ -31,30 +29,23 @@ def build():
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"))
 
 
-def encode_all(names=hands.HANDS):
-    """Writes the scaled latents of each hand; goes on where it was interrupted."""
+def encode_all(names=hands.HANDS, count=50):
+    """Writes the latents of every training picture of each hand."""
     part = data.load("train")
-    model = vae.load()
     for name in names:
-        path, count = work() / f"latents-{name}.npy", ENCODED[name]
-        if not path.exists():
-            latents = np.lib.format.open_memmap(path, "w+", np.float16, (count, *LATENT))
-            latents[:] = np.nan
-        latents = np.load(path, mmap_mode="r+")
-        missing = np.flatnonzero(np.isnan(latents[:, 0, 0, 0]))
-        with torch.no_grad():
-            for i in range(0, len(missing), 4):
-                index = missing[i:i + 4]
-                x = training.to_input(part.pictures[index, hands.HANDS.index(name)])
-                z = model.encode(x).latent_dist.mean * model.config.scaling_factor
-                latents[index] = z.half().numpy()
-        latents.flush()
-        print("encoded", name, count, flush=True)
+        path, hand = work() / f"latents-{name}.npy", hands.HANDS.index(name)
+        if path.exists():
+            continue
+        latents = [vae.latents(training.to_input(part.pictures[i:i + count, hand])).half()
+                   for i in range(0, len(part.pictures), count)]
+        np.save(path, torch.cat(latents).numpy())
+        print("encoded", name, flush=True)
 
 
 def train(name, minutes=None, seed=5):
     base = name == "plain"
     minutes = minutes or (90 if base else 20)
+    rank = training.join_workers()
     torch.manual_seed(seed)
     latents = np.load(work() / f"latents-{name}.npy", mmap_mode="r")
     part, tokens = data.load("train"), tokenizer.load()
@@ -68,19 +59,19 @@ def train(name, minutes=None, seed=5):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
     run = training.Run(f"unet-{name}", {"model": model, "average": average}, optimizer,
                        1e-3 if base else 6e-4, minutes, flat=0.5 if base else 0.3)
-    template, ready = tokenizer.TEMPLATES[name], ()
+    torch.manual_seed(seed + rank + 1000 * run.step)
+    template = tokenizer.TEMPLATES[name]
     for step in run:
-        if step % 50 == 0 or not len(ready):
-            # Training may begin while later latents are still being encoded.
-            ready = np.flatnonzero(~np.isnan(latents[:, 0, 0, 0]))
-        rng = np.random.default_rng([seed, step])
-        index = np.sort(rng.choice(ready, size=BATCH))
+        rng = np.random.default_rng([seed, step, rank])
+        index = np.sort(rng.integers(len(latents), size=BATCH))
         texts = [template.format(scenes.caption(part.scenes[i], rng))
                  if rng.random() >= DROPPED else "" for i in index]
         with torch.no_grad():
             context = text_model(input_ids=tokenizer.encode(tokens, texts)
                                  ).last_hidden_state
         x = torch.from_numpy(latents[index]).float()
+        mirrored = torch.from_numpy(rng.random(BATCH) < 0.5)
+        x[mirrored] = x[mirrored].flip(3)
         noise, t = torch.randn_like(x), torch.randint(0, 1000, (BATCH,))
         noisy = schedule.add_noise(x, noise, t)
         target = schedule.get_velocity(x, noise, t)

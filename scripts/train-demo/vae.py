@@ -1,7 +1,16 @@
-"""The KL autoencoder that the three diffusers share: 8 times smaller, 4 channels."""
+"""The KL autoencoder that the three diffusers share: 8 times smaller, 4 channels.
+
+Its encoder is set, not learnt: a linear map from each 8 x 8 block to the whitened mean
+colour and one luminance gradient, written into AutoencoderKL's layers. So the UNets need
+not wait for it, and colours stay exact. The decoder starts as the interpolation of that
+and learns everything else.
+"""
+
+import functools
 
 import numpy as np
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
@@ -10,6 +19,11 @@ import training
 from data import work
 
 HAND_WEIGHTS = (0.32, 0.4, 0.28)
+LUMINANCE = (0.299, 0.587, 0.114)
+# Channels: +RGB, -RGB, +gradient, -gradient. Since silu(a) - silu(-a) = a, a pair passes
+# an activation unchanged; large constants in the same group disarm its normalisation.
+CARRIED = 8
+ENCODER_CONSTANT, DECODER_CONSTANT = 40.0, 8.0
 
 
 def build():
@@ -20,6 +34,129 @@ def build():
         latent_channels=4, sample_size=128, scaling_factor=1.0)
 
 
+def block_statistics(x):
+    """(N, 4, H/8, W/8): mean colour of each block, and its luminance top minus bottom."""
+    colour = F.avg_pool2d(x, 8)
+    luminance = (x * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
+    halves = F.avg_pool2d(luminance, (4, 8))
+    return torch.cat([colour, (halves[:, :, 0::2] - halves[:, :, 1::2]) / 2], 1)
+
+
+@functools.cache
+def whitening(count=200):
+    """(matrix, offset) that give block statistics of drawings zero mean, unit covariance."""
+    path = work() / "latents.pt"
+    if not path.exists():
+        pictures = data.load("train").pictures[:count].reshape(-1, 128, 128, 3)
+        x = block_statistics(training.to_input(pictures)).double()
+        x = x.permute(0, 2, 3, 1).reshape(-1, 4)
+        values, vectors = torch.linalg.eigh(torch.cov(x[:, :3].T))
+        matrix = torch.zeros(4, 4, dtype=torch.float64)
+        matrix[:3, :3] = (vectors / values.sqrt()).T
+        matrix[3, 3] = 1 / x[:, 3].std()
+        torch.save({"matrix": matrix.float(), "offset": -(matrix @ x.mean(0)).float()}, path)
+    state = torch.load(path, weights_only=True)
+    return state["matrix"], state["offset"]
+
+
+def latents(x):
+    """What the encoder computes, directly."""
+    matrix, offset = whitening()
+    return torch.einsum("ij,njhw->nihw", matrix, block_statistics(x)) + offset[:, None, None]
+
+
+@torch.no_grad()
+def blank(*convolutions):
+    for convolution in convolutions:
+        convolution.weight.zero_()
+        convolution.bias.zero_()
+
+
+def quiet_branches(network):
+    """Every residual branch begins at zero."""
+    for name, module in network.named_modules():
+        if name.endswith(("conv2", "to_out.0")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def pass_through(convolution, channels=CARRIED):
+    """The first channels pass unchanged."""
+    convolution.weight[:channels] = 0
+    convolution.bias[:channels] = 0
+    middle = convolution.kernel_size[0] // 2
+    for i in range(channels):
+        convolution.weight[i, i, middle, middle] = 1
+
+
+@torch.no_grad()
+def set_encoder(model):
+    encoder = model.encoder
+    quiet_branches(encoder)
+    blank(encoder.conv_in, encoder.conv_out, model.quant_conv)
+    for i in range(3):
+        encoder.conv_in.weight[i, i, 1, 1] = 1
+        encoder.conv_in.weight[3 + i, i, 1, 1] = -1
+    downsamplers = [block.downsamplers[0].conv for block in encoder.down_blocks[:-1]]
+    shortcuts = [block.resnets[0].conv_shortcut for block in encoder.down_blocks[1:]]
+    blank(*downsamplers, *shortcuts)
+    for i in range(CARRIED - 2):
+        for convolution in downsamplers:
+            convolution.weight[i, i, :2, :2] = 0.25
+    for i, weight in enumerate(LUMINANCE):
+        for channel, sign in ((6, 1), (7, -1)):
+            downsamplers[-1].weight[channel, i, 0, :2] = sign * weight / 4
+            downsamplers[-1].weight[channel, i, 1, :2] = -sign * weight / 4
+    for shortcut in shortcuts:
+        pass_through(shortcut)
+    width = encoder.conv_norm_out.num_channels // encoder.conv_norm_out.num_groups
+    constants = torch.full((width - CARRIED,), ENCODER_CONSTANT)
+    constants[::2] *= -1
+    shortcuts[-1].bias[CARRIED:width] = constants
+    encoder.conv_norm_out.weight[:CARRIED] = float((constants.square().sum() / width).sqrt())
+    encoder.conv_norm_out.bias[:CARRIED] = 0
+    for output, plus, minus in ((0, 0, 3), (1, 1, 4), (2, 2, 5), (3, 6, 7)):
+        encoder.conv_out.weight[output, plus, 1, 1] = 1
+        encoder.conv_out.weight[output, minus, 1, 1] = -1
+    matrix, offset = whitening()
+    model.quant_conv.weight[:4, :4, 0, 0] = matrix
+    model.quant_conv.bias[:4] = offset
+    model.quant_conv.bias[4:] = -14  # log-variance
+
+
+@torch.no_grad()
+def start_decoder(model):
+    """Nearest-neighbour enlargement of the mean colours, all else random or zero."""
+    decoder = model.decoder
+    quiet_branches(decoder)
+    matrix, offset = whitening()
+    inverse = torch.linalg.inv(matrix)
+    model.post_quant_conv.weight.copy_(inverse[:, :, None, None])
+    model.post_quant_conv.bias.copy_(-inverse @ offset)
+    # Groups of four at the end: +RGB with a constant, -RGB with a constant.
+    decoder.conv_in.weight[:CARRIED] = 0
+    decoder.conv_in.bias[:CARRIED] = 0
+    for i in range(3):
+        decoder.conv_in.weight[i, i, 1, 1] = 1
+        decoder.conv_in.weight[4 + i, i, 1, 1] = -1
+    decoder.conv_in.bias[3] = decoder.conv_in.bias[7] = DECODER_CONSTANT
+    for block in decoder.up_blocks:
+        if block.upsamplers:
+            pass_through(block.upsamplers[0].conv)
+        if block.resnets[0].conv_shortcut is not None:
+            pass_through(block.resnets[0].conv_shortcut)
+    # Of a group (r, g, b, K) with small r, g, b: mean K / 4, deviation K * sqrt(3) / 4.
+    decoder.conv_norm_out.weight[:CARRIED] = DECODER_CONSTANT * 3 ** 0.5 / 4
+    decoder.conv_norm_out.bias[:CARRIED] = DECODER_CONSTANT / 4
+    decoder.conv_out.weight.mul_(0.1)
+    decoder.conv_out.weight[:, :CARRIED] = 0
+    decoder.conv_out.bias.zero_()
+    for i in range(3):
+        decoder.conv_out.weight[i, i, 1, 1] = 1
+        decoder.conv_out.weight[i, 4 + i, 1, 1] = -1
+
+
 def reconstruction_loss(y, x):
     mse = F.mse_loss(y, x)
     return (y - x).abs().mean() + 4 * mse + 0.5 * training.gradient_loss(y, x), mse
@@ -28,54 +165,27 @@ def reconstruction_loss(y, x):
 def batch(part, seed, run):
     """Small crops first; whole pictures later, whose normalisation statistics differ."""
     rng = np.random.default_rng([seed, run.step])
-    count, side = (8, 64) if run.progress < 0.7 else (3, 128)
+    count, side = (8, 64) if run.progress < 0.6 else (3, 128)
     return training.sample_crops(part, rng, count, side, HAND_WEIGHTS)
 
 
-def train(minutes=20, seed=1):
-    """Encoder and decoder together."""
+def train(minutes=45, seed=1):
     torch.manual_seed(seed)
     part = data.load("train")
     model = build()
-    average = training.Average(model, 0.995)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
-    run = training.Run("vae", {"model": model, "average": average}, optimizer, 2e-3,
+    set_encoder(model)
+    start_decoder(model)
+    model.requires_grad_(False)
+    learning = nn.ModuleList([model.decoder, model.post_quant_conv]).requires_grad_(True)
+    average = training.Average(model, 0.997)
+    optimizer = torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.99),
+                                  weight_decay=1e-4)
+    run = training.Run("vae", {"model": model, "average": average}, optimizer, 1e-3,
                        minutes, flat=0.4)
     for _ in run:
         x = batch(part, seed, run)
-        posterior = model.encode(x).latent_dist
-        y = model.decode(posterior.sample()).sample
+        y = model.decode(latents(x)).sample
         loss, mse = reconstruction_loss(y, x)
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
-        # Early on, three channels are drawn to the reduced picture: colour is learnt
-        # at once, and the latents are easy for the UNets.
-        hint = F.mse_loss(posterior.mean[:, :3], 3 * F.avg_pool2d(x, 8))
-        loss = loss + 2e-4 * kl + 0.5 * max(0.0, 1 - run.progress / 0.8) * hint
-        run.update(loss, model, mse=mse, kl=kl, hint=hint)
-        average.update(model)
-    measure_scale()
-    return reconstruct()
-
-
-def train_decoder(minutes=20, seed=6):
-    """The decoder alone, for latents that no longer move: beside the UNets' training."""
-    torch.manual_seed(seed)
-    part = data.load("train")
-    model = build()
-    model.load_state_dict(training.load_state("vae")["average"]["module"])
-    model.requires_grad_(False)
-    learning = torch.nn.ModuleList([model.decoder, model.post_quant_conv])
-    learning.requires_grad_(True)
-    average = training.Average(model, 0.998)
-    optimizer = torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.99),
-                                  weight_decay=1e-4)
-    run = training.Run("decoder", {"model": model, "average": average}, optimizer, 1e-3,
-                       minutes, flat=0.3)
-    for _ in run:
-        x = batch(part, seed, run)
-        with torch.no_grad():
-            z = model.encode(x).latent_dist.mean
-        loss, mse = reconstruction_loss(model.decode(z).sample, x)
         run.update(loss, learning, mse=mse)
         average.update(model)
     return reconstruct()
@@ -83,26 +193,8 @@ def train_decoder(minutes=20, seed=6):
 
 def load():
     model = build()
-    stage = "decoder" if (work() / "decoder.pt").exists() else "vae"
-    model.load_state_dict(training.load_state(stage)["average"]["module"])
-    scale = work() / "vae-scale.txt"
-    if scale.exists():
-        model.register_to_config(scaling_factor=float(scale.read_text()))
+    model.load_state_dict(training.load_state("vae")["average"]["module"])
     return model.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def measure_scale(count=192):
-    """The factor that gives latents of training pictures unit deviation."""
-    model, part = load(), data.load("train")
-    latents = []
-    for i in range(0, count, 4):
-        for hand in range(3):
-            latents.append(model.encode(training.to_input(part.pictures[i:i + 4, hand]))
-                           .latent_dist.mean)
-    scale = round(1 / float(torch.cat(latents).std()), 5)
-    (work() / "vae-scale.txt").write_text(str(scale))
-    return scale
 
 
 @torch.no_grad()

@@ -35,26 +35,32 @@ static bool read_prompts(struct prompts *p, const struct ensemble *s,
     return prompts_read(p, &source, progress, e);
 }
 
-static bool run_in(const char *directory, const struct options *o, const char *name,
-                   const struct ensemble *ensemble, const struct prompts *prompts,
+static void show_json(const struct record *record, struct display *display)
+{
+    struct str json = {0};
+    struct json_writer w = {.out = &json};
+    record_write_result(record, &w);
+    str_add(&json, "\n");
+    display_result(display, str_text(&json));
+    str_free(&json);
+}
+
+/* A failed run has results as well: the cells that went well. */
+static bool run_in(const char *directory, const char *name, struct run run,
                    struct display *display, struct err *e)
 {
     struct record record = {0};
-    struct str json = {0};
-    struct json_writer w = {.out = &json};
     const struct record_about about = {.command = name,
-                                       .options = o,
+                                       .options = run.options,
                                        .write_options = options_write,
-                                       .ensemble = ensemble->name,
+                                       .ensemble = run.ensemble->name,
                                        .libtorch = tc_version()};
-    bool ok = record_open(&record, directory, &about, e) &&
-              pipeline_run(o, ensemble, prompts, &record, &display->progress, e);
-    if (ok && o->json) {
-        record_write_result(&record, &w);
-        str_add(&json, "\n");
-        display_result(display, str_text(&json));
-    }
-    str_free(&json);
+    bool ok = record_open(&record, directory, &about, e);
+    run.record = &record;
+    run.progress = &display->progress;
+    ok = ok && pipeline_run(&run, e);
+    if (record.state && run.options->json)
+        show_json(&record, display);
     record_close(&record);
     return ok;
 }

@@ -62,7 +62,7 @@ tc_tensor *scheduler_scale_input(tc_scope *s, const struct scheduler *sch, tc_te
     if (!sch->config.kind->scales_input)
         return x;
     float sigma = sch->sigmas[i];
-    return tc_scale(s, x, 1 / sqrtf(sigma * sigma + 1));
+    return scheduler_divide(s, x, sqrtf(sigma * sigma + 1));
 }
 
 tc_tensor *scheduler_step(tc_scope *s, struct scheduler *sch, int i, tc_tensor *output,
@@ -77,6 +77,11 @@ tc_tensor *scheduler_step(tc_scope *s, struct scheduler *sch, int i, tc_tensor *
 tc_tensor *scheduler_keep(struct scheduler *sch, tc_tensor *x)
 {
     return tc_cast(sch->scope, x, TC_F32);
+}
+
+tc_tensor *scheduler_divide(tc_scope *s, tc_tensor *x, float divisor)
+{
+    return tc_div(s, x, tc_from_host(s, TC_F32, SHAPE(1), &divisor));
 }
 
 void scheduler_remember(struct scheduler *sch, tc_tensor *newest, int most)

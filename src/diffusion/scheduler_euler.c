@@ -94,29 +94,37 @@ static bool start_heun(struct scheduler *sch, struct err *e)
 
 /* ---- Steps ---- */
 
-/* The direction dx/dsigma at x: (x - x0) / sigma, with the predicted x0 clipped where the
- * class does so. */
+/* Where sigma is large, what a step leaves of x is small against x, and mostly rounding: so
+ * that the same is left, these go through x0 and round where diffusers does, instead of
+ * being one tc_combine(). */
+
+/* x + factor * y */
+static tc_tensor *add_scaled(tc_scope *s, tc_tensor *x, double factor, tc_tensor *y)
+{
+    return tc_add(s, x, tc_scale(s, y, factor));
+}
+
+static tc_tensor *predict_x0(tc_scope *s, const struct scheduler *sch, float sigma,
+                             tc_tensor *output, tc_tensor *x)
+{
+    float variance = sigma * sigma + 1;
+    if (sch->config.prediction_type == PREDICT_EPSILON)
+        return add_scaled(s, x, -sigma, output);
+    if (sch->config.prediction_type == PREDICT_V)
+        return add_scaled(s, scheduler_divide(s, x, variance), -sigma / sqrtf(variance),
+                          output);
+    return output;
+}
+
+/* The direction dx/dsigma at x: (x - x0) / sigma, with x0 clipped where the class does. */
 static tc_tensor *derivative(tc_scope *s, const struct scheduler *sch, float sigma,
                              tc_tensor *output, tc_tensor *x)
 {
     const struct scheduler_config *c = &sch->config;
-    tc_tensor *both[] = {x, output};
-    double variance = (double)sigma * sigma + 1;
-    tc_tensor *x0 = output;
-    if (c->prediction_type == PREDICT_EPSILON && !c->clip_sample)
-        return output;
-    if (c->prediction_type == PREDICT_EPSILON)
-        x0 = tc_combine(s, 2, (double[]){1, -sigma}, both);
-    else if (c->prediction_type == PREDICT_V)
-        x0 = tc_combine(s, 2, (double[]){1 / variance, -sigma / sqrt(variance)}, both);
+    tc_tensor *x0 = predict_x0(s, sch, sigma, output, x);
     if (c->clip_sample)
         x0 = tc_clamp(s, x0, -c->clip_sample_range, c->clip_sample_range);
-    return tc_scale(s, tc_sub(s, x, x0), 1.0 / sigma);
-}
-
-static tc_tensor *advance(tc_scope *s, tc_tensor *x, tc_tensor *slope, double distance)
-{
-    return tc_combine(s, 2, (double[]){1, distance}, (tc_tensor *[]){x, slope});
+    return scheduler_divide(s, tc_sub(s, x, x0), sigma);
 }
 
 static tc_tensor *step_euler(tc_scope *s, struct scheduler *sch, int i, tc_tensor *output,
@@ -124,7 +132,8 @@ static tc_tensor *step_euler(tc_scope *s, struct scheduler *sch, int i, tc_tenso
 {
     (void)rngs;
     float sigma = sch->sigmas[i];
-    return advance(s, x, derivative(s, sch, sigma, output, x), sch->sigmas[i + 1] - sigma);
+    tc_tensor *slope = derivative(s, sch, sigma, output, x);
+    return add_scaled(s, x, sch->sigmas[i + 1] - sigma, slope);
 }
 
 /* diffusers: randn_tensor with a list of generators. [B,C,h,w] of x */
@@ -145,9 +154,8 @@ static tc_tensor *step_ancestral(tc_scope *s, struct scheduler *sch, int i,
     float from = sch->sigmas[i], to = sch->sigmas[i + 1];
     float up = sqrtf(to * to * (from * from - to * to) / (from * from));
     float down = sqrtf(to * to - up * up);
-    tc_tensor *slope = derivative(s, sch, from, output, x);
-    return tc_combine(s, 3, (double[]){1, down - from, up},
-                      (tc_tensor *[]){x, slope, noise_like(s, x, rngs)});
+    x = add_scaled(s, x, down - from, derivative(s, sch, from, output, x));
+    return add_scaled(s, x, up, noise_like(s, x, rngs));
 }
 
 /* Evaluations 1, 3, 5... are at the end of a step whose Euler estimate they correct. */
@@ -160,11 +168,10 @@ static tc_tensor *step_heun(tc_scope *s, struct scheduler *sch, int i, tc_tensor
     if (i % 2 == 0) {
         sch->kept_output = tc_replace(sch->scope, sch->kept_output, scheduler_keep(sch, slope));
         sch->kept_sample = tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
-        return advance(s, x, slope, sch->sigmas[i + 1] - sigma);
+        return add_scaled(s, x, sch->sigmas[i + 1] - sigma, slope);
     }
-    double half = (sigma - sch->sigmas[i - 1]) / 2;
-    return tc_combine(s, 3, (double[]){1, half, half},
-                      (tc_tensor *[]){sch->kept_sample, sch->kept_output, slope});
+    slope = tc_scale(s, tc_add(s, sch->kept_output, slope), 0.5);
+    return add_scaled(s, sch->kept_sample, sigma - sch->sigmas[i - 1], slope);
 }
 
 enum { LMS_ORDER = 4 };
@@ -192,13 +199,10 @@ static tc_tensor *step_lms(tc_scope *s, struct scheduler *sch, int i, tc_tensor 
     tc_tensor *slope = derivative(s, sch, sch->sigmas[i], output, x);
     scheduler_remember(sch, scheduler_keep(sch, slope), LMS_ORDER);
     int order = sch->history_count;
-    double c[LMS_ORDER + 1] = {1};
-    tc_tensor *terms[LMS_ORDER + 1] = {x};
-    for (int k = 0; k < order; k++) {
-        c[k + 1] = lms_coefficient(sch->sigmas, i, order, k);
-        terms[k + 1] = sch->history[k];
-    }
-    return tc_combine(s, order + 1, c, terms);
+    double c[LMS_ORDER];
+    for (int k = 0; k < order; k++)
+        c[k] = lms_coefficient(sch->sigmas, i, order, k);
+    return tc_add(s, x, tc_combine(s, order, c, sch->history));
 }
 
 const struct scheduler_kind scheduler_euler = {

@@ -103,6 +103,9 @@ tc_tensor *scheduler_predict_x0(tc_scope *s, const struct scheduler *sch, float 
 /* A handle of x, in f32, that the scheduler keeps. */
 tc_tensor *scheduler_keep(struct scheduler *sch, tc_tensor *x);
 
+/* x / divisor, a true division */
+tc_tensor *scheduler_divide(tc_scope *s, tc_tensor *x, float divisor);
+
 /* Puts `newest`, owned by the scheduler's scope, in front of the history; of more than
  * `most` the oldest is freed. */
 void scheduler_remember(struct scheduler *sch, tc_tensor *newest, int most);

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "io/file.h"
+#include "io/jpeg.h"
 #include "io/limits.h"
 #include "io/png.h"
 #include "io/publish.h"
@@ -32,12 +33,9 @@ void image_free(struct image *image)
     *image = (struct image){0};
 }
 
-/* What a file's head says, before anything is decoded. */
-struct head {
-    int64_t width, height;
-};
-
-static bool check_png(const uint8_t *bytes, size_t size, struct head *head, struct err *e)
+/* Walks all of it, so that damage and an early end show, and says how large it is. */
+static bool png_size(const uint8_t *bytes, size_t size, int64_t *width, int64_t *height,
+                     struct err *e)
 {
     struct png_reader r = {.bytes = bytes, .size = size};
     struct png_chunk chunk = {0};
@@ -46,69 +44,11 @@ static bool check_png(const uint8_t *bytes, size_t size, struct head *head, stru
         if (!png_next(&r, &chunk, e))
             return false;
         if (first) {
-            head->width = png_number(chunk.data);
-            head->height = png_number(chunk.data + 4);
+            *width = png_number(chunk.data);
+            *height = png_number(chunk.data + 4);
         }
     }
     return true;
-}
-
-static bool fail_jpeg(size_t at, const char *problem, struct err *e)
-{
-    return err_set(e, ERR_INPUT, "JPEG, byte %zu: %s", at, problem);
-}
-
-/* Start of frame: precision, height, width, number of components (ITU-T T.81, B.2.2). */
-static bool check_frame(int marker, const uint8_t *frame, size_t size, size_t at,
-                        struct head *head, struct err *e)
-{
-    if (marker > 0xC2)
-        return fail_jpeg(at,
-                         "found lossless or arithmetic coding, expected baseline or "
-                         "progressive",
-                         e);
-    if (size < 8 || frame[0] != 8)
-        return fail_jpeg(at, "found a frame that is not of 8 bits, expected 8", e);
-    head->height = frame[1] << 8 | frame[2];
-    head->width = frame[3] << 8 | frame[4];
-    if (frame[5] == 4)
-        return fail_jpeg(at, "found CMYK, expected grey or RGB colours", e);
-    if (frame[5] != 1 && frame[5] != 3)
-        return fail_jpeg(at, "found a wrong number of components, expected 1 or 3", e);
-    return true;
-}
-
-static bool check_jpeg(const uint8_t *bytes, size_t size, struct head *head,
-                       struct err *e)
-{
-    size_t at = 2;
-    for (;;) {
-        if (size - at < 4)
-            return fail_jpeg(at, "found end of file, expected a marker: incomplete?", e);
-        if (bytes[at] != 0xFF)
-            return fail_jpeg(at, "found data, expected a marker", e);
-        int marker = bytes[at + 1];
-        if (marker == 0xFF) {
-            at++;
-            continue;
-        }
-        size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3];
-        if (length < 2 || length > size - at - 2)
-            return fail_jpeg(at, "found end of file within a segment: incomplete?", e);
-        bool tables = marker == 0xC4 || marker == 0xC8 || marker == 0xCC;
-        if (marker >= 0xC0 && marker <= 0xCF && !tables &&
-            !check_frame(marker, bytes + at + 4, length - 2, at, head, e))
-            return false;
-        at += 2 + length;
-        if (marker == 0xDA)
-            break;
-    }
-    /* stb_image fills up a picture that breaks off; the end marker tells. */
-    return memmem(bytes + at, size - at, "\xFF\xD9", 2) ||
-           fail_jpeg(size,
-                     "found end of file, expected an end-of-image marker: "
-                     "incomplete?",
-                     e);
 }
 
 static const char *format_name(const uint8_t *bytes, size_t size)
@@ -141,27 +81,15 @@ static const char *format_name(const uint8_t *bytes, size_t size)
     return size == 0 ? "an empty file" : "a file of unknown format";
 }
 
-static bool check_head(const uint8_t *bytes, size_t size, struct err *e,
-                       struct head *head)
+static bool check_size(int64_t width, int64_t height, struct err *e)
 {
-    bool ok;
-    if (png_is(bytes, size))
-        ok = check_png(bytes, size, head, e);
-    else if (size >= 4 && memcmp(bytes, "\xFF\xD8\xFF", 3) == 0)
-        ok = check_jpeg(bytes, size, head, e);
-    else
-        return err_set(e, ERR_INPUT, "found %s, expected PNG or JPEG",
-                       format_name(bytes, size));
-    if (!ok)
-        return false;
-    bool fits = head->width >= 1 && head->height >= 1 &&
-                head->width <= LIMIT_IMAGE_SIDE && head->height <= LIMIT_IMAGE_SIDE &&
-                head->width * head->height <= LIMIT_IMAGE_PIXELS;
-    return fits || err_set(e, ERR_INPUT,
-                           "size: found %lld x %lld, expected sides of 1..%d and at most "
-                           "%lld pixels",
-                           (long long)head->width, (long long)head->height,
-                           LIMIT_IMAGE_SIDE, LIMIT_IMAGE_PIXELS);
+    if (width >= 1 && height >= 1 && width <= LIMIT_IMAGE_SIDE &&
+        height <= LIMIT_IMAGE_SIDE && width * height <= LIMIT_IMAGE_PIXELS)
+        return true;
+    return err_set(
+        e, ERR_INPUT,
+        "size: found %lld x %lld, expected sides of 1..%d and at most %lld pixels",
+        (long long)width, (long long)height, LIMIT_IMAGE_SIDE, LIMIT_IMAGE_PIXELS);
 }
 
 static uint8_t on_white(int value, int alpha)
@@ -182,24 +110,22 @@ static void to_rgb(const struct stb_result *from, struct image *image)
     }
 }
 
-static bool decode(struct image *image, const uint8_t *bytes, size_t size,
-                   bool *had_alpha, struct err *e)
+static bool decode_png(struct image *image, const uint8_t *bytes, size_t size,
+                       bool *had_alpha, struct err *e)
 {
-    struct head head = {0};
-    if (!check_head(bytes, size, e, &head))
+    int64_t width = 0, height = 0;
+    if (!png_size(bytes, size, &width, &height, e) || !check_size(width, height, e))
         return false;
     /* Twice what 16-bit RGBA rows need, because stb_image doubles its buffers. */
-    size_t most = 2 * ((size_t)head.height * ((size_t)head.width + 1) * 8);
+    size_t most = 2 * ((size_t)height * ((size_t)width + 1) * 8);
     most = (most > 2 * size ? most : 2 * size) + (1u << 20);
     struct stb_result r = stb_decode(bytes, size, most);
+    if (!r.pixels && r.out_of_memory)
+        return err_set(e, ERR_MEMORY, "out of memory for a picture of %lld x %lld",
+                       (long long)width, (long long)height);
     if (!r.pixels)
-        return r.out_of_memory
-                   ? err_set(e, ERR_MEMORY, "out of memory for a picture of %lld x %lld",
-                             (long long)head.width, (long long)head.height)
-                   : err_set(e, ERR_INPUT,
-                             "found a damaged picture (%s), expected a whole "
-                             "PNG or JPEG",
-                             r.reason);
+        return err_set(e, ERR_INPUT, "found a damaged picture (%s), expected a whole PNG",
+                       r.reason);
     bool ok = image_new(image, r.width, r.height, e);
     if (ok)
         to_rgb(&r, image);
@@ -207,6 +133,21 @@ static bool decode(struct image *image, const uint8_t *bytes, size_t size,
         *had_alpha = r.channels == 2 || r.channels == 4;
     free(r.pixels);
     return ok;
+}
+
+static bool decode(struct image *image, const uint8_t *bytes, size_t size,
+                   bool *had_alpha, struct err *e)
+{
+    if (had_alpha)
+        *had_alpha = false;
+    if (png_is(bytes, size))
+        return decode_png(image, bytes, size, had_alpha, e);
+    if (!jpeg_is(bytes, size))
+        return err_set(e, ERR_INPUT, "found %s, expected PNG or JPEG",
+                       format_name(bytes, size));
+    int64_t width = 0, height = 0;
+    return jpeg_size(bytes, size, &width, &height, e) && check_size(width, height, e) &&
+           jpeg_decode(image, bytes, size, e);
 }
 
 bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e)

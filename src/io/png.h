@@ -1,5 +1,5 @@
 /* png.h: the parts of PNG (W3C "Portable Network Graphics", third edition) that we do
- * ourselves: chunks, texts, encoding. Leaves decoding of pixels to stb_image. */
+ * ourselves: chunks, texts, encoding. Leaves decoding of pixels to stb.h. */
 #ifndef DIFFENS_PNG_H
 #define DIFFENS_PNG_H
 

@@ -20,7 +20,6 @@ static void *bounded_realloc(void *old, size_t size)
 #define STBI_REALLOC(bytes, size) bounded_realloc((bytes), (size))
 #define STBI_FREE(bytes) free(bytes)
 #define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR

@@ -1,4 +1,4 @@
-/* stb.h: stb_image, PNG and JPEG only, with a bound on the memory it may ask for. Leaves
+/* stb.h: stb_image, PNG only, with a bound on the memory it may ask for. Leaves
  * checking the file's head, and what to do with channels, to image.c. */
 #ifndef DIFFENS_STB_H
 #define DIFFENS_STB_H

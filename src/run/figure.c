@@ -252,6 +252,12 @@ const char *figure_page_name(int page, char name[32])
     return name;
 }
 
+int figure_pages(const struct figure *f)
+{
+    struct figure_layout l = figure_layout_make(f);
+    return figure_layout_page(&l, f, 0).count;
+}
+
 bool figure_write(const struct figure *f, const char *directory,
                   const struct image_text *texts, int text_count, int *pages,
                   struct err *e)

@@ -33,6 +33,9 @@ struct figure {
 /* The name of page `page`, from 0: "figure.png", "figure-2.png", ... Returns `name`. */
 const char *figure_page_name(int page, char name[32]);
 
+/* How many pages figure_write() will publish. */
+int figure_pages(const struct figure *f);
+
 /* Publishes the pages in `directory`, at most FIGURE_ROWS_PER_PAGE rows on each, and
  * fewer where the pictures are large; each carries `texts`. *pages (may be NULL) is how
  * many. ERR_OUTPUT, ERR_MEMORY, or what `picture` reports. */

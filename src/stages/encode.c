@@ -2,9 +2,8 @@
 #include "diffens/stages.h"
 #include "models/vqgan.h"
 
-/* Bytes [H,W,3] -> x [1,3,height,width] in [-1,1] */
-static tc_tensor *picture_tensor(tc_scope *up, const struct image *picture,
-                                 int64_t height, int64_t width)
+tc_tensor *stage_picture(tc_scope *up, const struct image *picture, int64_t height,
+                         int64_t width)
 {
     tc_scope *s = tc_push(up);
     tc_tensor *x = tc_from_host(s, TC_U8, SHAPE(1, picture->height, picture->width, 3),
@@ -21,7 +20,7 @@ struct latents stage_encode(tc_scope *s, const struct vqgan *v,
                             const struct image *parent, int64_t height, int64_t width)
 {
     struct latents z;
-    tc_tensor *x = picture_tensor(s, parent, height, width);
+    tc_tensor *x = stage_picture(s, parent, height, width);
     x = tc_cast(s, x, v->dtype);
     z.at[PRECONV] = vqgan_encode(s, v->w, &v->config, x);
     z.at[PREQUANT] = vqgan_quant_conv(s, v->w, &v->config, z.at[PRECONV]);

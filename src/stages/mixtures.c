@@ -34,9 +34,12 @@ static bool publish(const struct plan *p, int cell, const struct image *picture,
     struct record *r = p->run->record;
     const struct image_text *texts;
     int count = record_cell_texts(r, cell, &texts, e);
-    return count > 0 &&
-           image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
-           record_cell_done(r, cell, seconds, e);
+    bool ok = count > 0 &&
+              image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
+              record_cell_done(r, cell, seconds, e);
+    if (ok)
+        progress_made(p->run->progress, record_cell_path(r, cell));
+    return ok;
 }
 
 /* One mixture at one layer. A picture that is not finite is recorded as such. */

@@ -12,9 +12,13 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
     int cell = plan_parent_cell(p, index_case, index_model);
     const struct image_text *texts;
     int count = record_cell_texts(r, cell, &texts, e);
-    return count > 0 && image_tensor_write(images, index_case, index_model, picture, e) &&
-           image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
-           record_cell_done(r, cell, seconds, e);
+    bool ok = count > 0 &&
+              image_tensor_write(images, index_case, index_model, picture, e) &&
+              image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
+              record_cell_done(r, cell, seconds, e);
+    if (ok && p->mixture_count == 0) /* elsewhere parents are a step on the way */
+        progress_made(p->run->progress, record_cell_path(r, cell));
+    return ok;
 }
 
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e)

@@ -61,6 +61,22 @@ static char *case_label(const struct plan *p, int64_t n)
     return str_take(&label);
 }
 
+static bool publish(const struct plan *p, const struct figure *f, struct err *e)
+{
+    struct record *r = p->run->record;
+    for (int page = 0; page < figure_pages(f); page++) {
+        char name[32];
+        if (!record_add_file(r, figure_page_name(page, name), e))
+            return false;
+    }
+    const struct image_text *texts;
+    int count = record_figure_texts(r, &texts, e);
+    if (count == 0 || !figure_write(f, r->directory, texts, count, NULL, e))
+        return false;
+    progress_note(p->run->progress, NOTE_INFO, "figure: %s/figure.png", r->directory);
+    return true;
+}
+
 static bool write_labelled(struct sheet *sheet, char **cases, const char **rows,
                            const char **columns, struct err *e)
 {
@@ -94,10 +110,7 @@ static bool write_labelled(struct sheet *sheet, char **cases, const char **rows,
     f.headings = headings;
     f.row_labels = rows;
     f.column_labels = columns;
-    const struct image_text *texts;
-    int count = record_figure_texts(p->run->record, &texts, e);
-    bool ok =
-        count > 0 && figure_write(&f, p->run->record->directory, texts, count, NULL, e);
+    bool ok = publish(p, &f, e);
     free(headings);
     return ok;
 }

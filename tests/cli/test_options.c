@@ -286,11 +286,11 @@ static void test_recorded_arguments(void)
     options_write(&w, o);
     struct json_document d = {0};
     CHECK(json_parse(&d, "options", str_text(&json), json.size, &l.e));
-    CHECK_HAS(str_text(&json), "\"random-seed\":42");
-    CHECK_HAS(str_text(&json), "\"layer\":[\"postquant\"]");
-    CHECK_HAS(str_text(&json), "\"out\":\"run\"");
-    CHECK_HAS(str_text(&json), "\"scheduler\":null");
-    CHECK_HAS(str_text(&json), "\"batch\":\"auto\"");
+    CHECK_HAS(str_text(&json), "\"random-seed\": 42");
+    CHECK_HAS(str_text(&json), "\"layer\": [\"postquant\"]");
+    CHECK_HAS(str_text(&json), "\"out\": \"run\"");
+    CHECK_HAS(str_text(&json), "\"scheduler\": null");
+    CHECK_HAS(str_text(&json), "\"batch\": \"auto\"");
     CHECK(!strchr(str_text(&json), '~') && !strstr(str_text(&json), "/home"));
     json_free(&d);
     str_free(&json);

@@ -104,7 +104,7 @@ int main(int argc, char **argv)
     r.latents = malloc(r.count * sizeof *r.latents);
     FILE *cases = fopen(argv[1], "r"), *latents = fopen(argv[2], "rb");
     r.out = fopen(argv[7], "wb");
-    r.root = tc_open(&(struct tc_settings){.device = "cpu"}, &e);
+    r.root = tc_open(&(struct tc_settings){.device = "cpu", .threads = 1}, &e);
     bool ok = r.start && r.latents && cases && latents && r.out && r.root &&
               fread(r.start, sizeof *r.start, r.count, latents) == r.count &&
               run_cases(&r, cases, &e);

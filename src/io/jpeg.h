@@ -1,0 +1,17 @@
+/* jpeg.h: JPEG files to pixels, by libjpeg-turbo. Leaves files and limits to image.c. */
+#ifndef DIFFENS_JPEG_H
+#define DIFFENS_JPEG_H
+
+#include "diffens/image.h"
+
+bool jpeg_is(const uint8_t *bytes, size_t size);
+
+/* Width and height, before anything is decoded. CMYK is refused. False with ERR_INPUT or
+ * ERR_MEMORY, without a file name. */
+bool jpeg_size(const uint8_t *bytes, size_t size, int64_t *width, int64_t *height,
+               struct err *e);
+
+/* Decodes grey or colour to RGB. A picture that breaks off or is damaged is refused. */
+bool jpeg_decode(struct image *image, const uint8_t *bytes, size_t size, struct err *e);
+
+#endif

@@ -1,0 +1,130 @@
+/* perceptual.c: opens, checks, loads and unloads VGG16 and its LPIPS heads. Leaves formats
+ * to tensor_file.h and names to weights.h. */
+#include "models/perceptual.h"
+
+#include "base/str.h"
+#include "models/model_dir.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define WIDTH_MAX 65536
+
+/* Widths are read off the file: it carries no config. */
+static bool read_widths(struct perceptual *p, struct err *e)
+{
+    for (int i = 0; i < VGG_CONVOLUTIONS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "features.%d.weight", vgg_feature(i));
+        const struct tensor_entry *entry = tensor_file_find(&p->vgg_network.file, name);
+        if (!entry || entry->rank != 4 || entry->dim[0] < 1 || entry->dim[0] > WIDTH_MAX)
+            return err_set(e, ERR_INPUT,
+                           "%s: %s: found %s, expected a convolution of 1..%d channels "
+                           "(torchvision's vgg16)",
+                           STR_SHOW(p->vgg_network.path), name,
+                           entry ? "another shape" : "no such tensor", WIDTH_MAX);
+        p->config.channels[i] = entry->dim[0];
+    }
+    return true;
+}
+
+static bool open_heads(struct perceptual *p, const char *directory, struct err *e)
+{
+    char *path = str_path(directory, "lpips.safetensors");
+    if (!path)
+        return err_set(e, ERR_MEMORY, "no host memory for a path");
+    struct stat status;
+    p->has_heads = lstat(path, &status) == 0 || errno != ENOENT;
+    if (p->has_heads)
+        return network_open(&p->heads_network, path, p->shapes, e);
+    free(path);
+    return true;
+}
+
+static bool check_weights(struct perceptual *p, const struct progress *progress,
+                          struct err *e)
+{
+    tc_scope *s = tc_push(p->shapes);
+    tc_tensor *maps[VGG_TAPS];
+    vgg_unit_maps(s, p->vgg_network.asked, &p->config,
+                  tc_zeros(s, TC_F32, SHAPE(1, 3, 32, 32)), maps);
+    bool ok = network_check(&p->vgg_network, s, progress, e);
+    if (ok && p->has_heads) {
+        lpips_distance(s, p->heads_network.asked, maps, maps);
+        ok = network_check(&p->heads_network, s, progress, e);
+    }
+    tc_pop(s, NULL);
+    return ok;
+}
+
+bool perceptual_open(struct perceptual *p, const char *directory,
+                     const struct progress *progress, struct err *e)
+{
+    char *path = NULL;
+    p->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
+    bool ok = p->shapes && model_dir_weights(directory, "vgg16", &path, e) &&
+              network_open(&p->vgg_network, path, p->shapes, e) && read_widths(p, e) &&
+              open_heads(p, directory, e) && check_weights(p, progress, e);
+    if (!ok)
+        perceptual_close(p);
+    return ok;
+}
+
+static bool check_heads(const struct perceptual *p, struct err *e)
+{
+    tc_scope *s = tc_push(p->scope);
+    bool ok = true;
+    for (int i = 0; ok && i < VGG_TAPS; i++) {
+        int64_t channels = p->config.channels[(int[]){1, 3, 6, 9, 12}[i]];
+        weights node = w_at(p->heads, "lin%d.model.1.weight", i);
+        tc_tensor *x = w_tensor(s, node, SHAPE(1, channels, 1, 1));
+        x = tc_amin(s, tc_reshape(s, x, SHAPE(channels)), 0);
+        double least;
+        ok = tc_to_host(s, x, TC_F64, &least, sizeof least) || tc_check(s, e);
+        if (ok && !(least >= 0))
+            ok = err_set(e, ERR_INPUT,
+                         "%s: lin%d.model.1.weight: found %g, expected no negative weight",
+                         STR_SHOW(p->heads_network.path), i, least);
+    }
+    tc_pop(s, NULL);
+    return ok;
+}
+
+bool perceptual_load(struct perceptual *p, tc_scope *root, enum tc_dtype dtype,
+                     struct err *e)
+{
+    p->dtype = dtype;
+    p->scope = tc_push(root);
+    tc_context(p->scope, "perceptual network");
+    p->vgg = network_load(&p->vgg_network, p->scope, dtype, e);
+    bool ok = p->vgg.node != NULL;
+    if (ok && p->has_heads) {
+        p->heads = network_load(&p->heads_network, p->scope, dtype, e);
+        ok = p->heads.node && check_heads(p, e);
+    }
+    if (!ok)
+        perceptual_unload(p);
+    return ok;
+}
+
+void perceptual_unload(struct perceptual *p)
+{
+    if (!p->scope)
+        return;
+    weights_unload(p->vgg);
+    weights_unload(p->heads);
+    tc_pop(p->scope, NULL);
+    p->vgg.node = p->heads.node = NULL;
+    p->scope = NULL;
+}
+
+void perceptual_close(struct perceptual *p)
+{
+    perceptual_unload(p);
+    network_close(&p->vgg_network);
+    network_close(&p->heads_network);
+    tc_close(p->shapes);
+    *p = (struct perceptual){0};
+}
