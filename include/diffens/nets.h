@@ -174,6 +174,9 @@ int vgg_feature(int i);
 void vgg_unit_maps(tc_scope *s, weights w, const struct vgg_config *c, tc_tensor *x,
                    tc_tensor *maps[VGG_TAPS]);
 
+/* The head of map i, a 1x1 convolution without a bias: [1,C,1,1] */
+weights lpips_head(weights heads, int i);
+
 /* The distance of one picture to each of M: squared differences of their unit maps
  * [1,C,h,w] and [M,C,h,w], weighted by the head of each map, or by 1 where the node of
  * `heads` is NULL, averaged over space and added up over channels and maps -> [M]. */

@@ -6,6 +6,7 @@ import numpy as np
 from safetensors import safe_open
 
 import data
+import export
 import hands
 import scenes
 import training
@@ -15,8 +16,7 @@ TARGETS = {"subject": 0.90, "colour": 0.85, "setting": 0.85, "hand": 0.98}
 PSNR_TARGETS = {"vae": (27, 23, 28), "vqgan": (23, 20, 24)}
 NETWORKS = (
     ("CLIP pair", "clip", "clip/model.safetensors"),
-    ("autoencoder (encoder and decoder)", "vae", "plain/vae/diffusion_pytorch_model.safetensors"),
-    ("autoencoder (decoder alone)", "decoder", None),
+    ("autoencoder", "vae", "plain/vae/diffusion_pytorch_model.safetensors"),
     ("VQGAN", "vqgan", "vqgan/model.safetensors"),
     ("VGG-style network", "vgg", "lpips/vgg16.safetensors"),
     ("UNet plain", "unet-plain", "plain/unet/diffusion_pytorch_model.safetensors"),
@@ -82,8 +82,7 @@ def misses(result):
 def write(root, result, shown):
     judge = [(hand, *(f"{100 * v:.1f} %" for v in values[:4]), f"{values[4]:.2f}")
              for hand, values in zip(hands.HANDS, result["judge"])]
-    size = sum(path.stat().st_size for path in root.rglob("*")
-               if path.is_file() and path.parent.resolve() == path.parent.absolute()) / 1e6
+    size = export.stored_bytes(root) / 1e6
     missed = "\n".join(f"- Target missed: {text}" for text in misses(result))
     template = (pathlib.Path(__file__).parent / "card.md").read_text(encoding="utf-8")
     values = {
@@ -99,11 +98,13 @@ def write(root, result, shown):
         "prompts": result["prompts"],
         "accuracy": table(("diffuser", "subject", "colour", "setting", "hand"),
                           accuracy_rows(result)),
-        "judge": table(("hand", "subject", "colour", "setting", "hand", "mask IoU"), judge),
+        "judge": table(("hand", "subject", "colour", "setting", "hand", "mask IoU"),
+                       judge),
         "overlap": f"{result['overlap']:.2f}",
         "psnr": table(("network", *hands.HANDS, "target"), psnr_rows(result)),
         "codes": f"{100 * result['codes']:.0f}",
-        "retrieval": table(hands.HANDS, [[f"{100 * v:.1f} %" for v in result["retrieval"]]]),
+        "retrieval": table(hands.HANDS,
+                           [[f"{100 * v:.1f} %" for v in result["retrieval"]]]),
         "shown": "\n".join(f"{i + 1}. {text}" for i, text in enumerate(shown)),
         "misses": missed or "- Every target is met.",
     }

@@ -14,7 +14,8 @@ import hands
 import scenes
 import training
 
-SIZES = (len(scenes.SUBJECTS), len(scenes.COLOURS), len(scenes.SETTINGS), len(hands.HANDS))
+SIZES = (len(scenes.SUBJECTS), len(scenes.COLOURS), len(scenes.SETTINGS),
+         len(hands.HANDS))
 
 
 def block(inputs, outputs, stride):
@@ -49,7 +50,7 @@ class Classifier(nn.Module):
 
 
 def corrupt(x, rng):
-    """The slight blur and noise of a decoded picture, so that samples read as pictures."""
+    """The slight blur and noise of a decoded picture, as samples have it."""
     if rng.random() < 0.4:
         size = x.shape[2]
         small = F.interpolate(x, size=size // 2, mode="area")
@@ -66,13 +67,11 @@ def train(minutes=12, seed=4, count=32):
     run = training.Run("classifier", {"model": model}, optimizer, 2e-3, minutes, flat=0.3)
     for step in run:
         rng = np.random.default_rng([seed, step])
-        index, hand = rng.integers(len(part.scenes), size=count), rng.integers(3, size=count)
-        x = training.to_input(np.stack([part.pictures[i, h] for i, h in zip(index, hand)]))
+        x, target, index = training.labelled_batch(part, labels, rng, count)
         mask = torch.from_numpy(part.masks[index]).float() / 255
         if rng.random() < 0.5:
             x, mask = x.flip(3), mask.flip(2)
         logits, masked = model(corrupt(x, rng))
-        target = torch.cat([labels[index], torch.from_numpy(hand)[:, None]], 1)
         names = sum(F.cross_entropy(l, target[:, i]) for i, l in enumerate(logits))
         overlap = F.binary_cross_entropy_with_logits(masked, mask)
         run.update(names + 2 * overlap, model, names=names, overlap=overlap)

@@ -1,4 +1,4 @@
-"""The CLIP pair: its text tower conditions the UNets, its image tower steers `optimize`."""
+"""The CLIP pair: its text tower conditions the UNets, its image tower `optimize`."""
 
 import collections
 
@@ -23,11 +23,12 @@ def build():
     vocabulary = len(tokenizer.load())
     tower = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4,
                  num_attention_heads=4, hidden_act="quick_gelu", projection_dim=128)
-    text = dict(tower, vocab_size=vocabulary, max_position_embeddings=tokenizer.MAX_LENGTH,
-                bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1,
+    text = dict(tower, vocab_size=vocabulary,
+                max_position_embeddings=tokenizer.MAX_LENGTH, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1,
                 pad_token_id=vocabulary - 1)
     vision = dict(tower, image_size=hands.SIZE, patch_size=16)
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision,
+                                projection_dim=128))
 
 
 def pixel_values(pictures):
@@ -96,7 +97,8 @@ def train(minutes=14, seed=2):
                 for i, h in zip(index, hand)]
         same = torch.tensor([[a == b for b in keys] for a in keys]).float()
         target = same / same.sum(1, keepdim=True)
-        contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        contrast = (F.cross_entropy(logits, target)
+                    + F.cross_entropy(logits.T, target)) / 2
         attributes = (heads.loss(output.image_embeds, labels[index])
                       + heads.loss(output.text_embeds, labels[index]))
         run.update(contrast + 0.25 * attributes, both, contrast=contrast,
@@ -121,8 +123,8 @@ def retrieval(count=64, rounds=6, model=None):
         hits = 0
         for r in range(rounds):
             index = np.arange(r * count, (r + 1) * count)
-            texts = [tokenizer.TEMPLATES[hand].format(scenes.plain_caption(part.scenes[i]))
-                     for i in index]
+            template = tokenizer.TEMPLATES[hand]
+            texts = [template.format(scenes.plain_caption(part.scenes[i])) for i in index]
             logits = model(input_ids=tokenizer.encode(tokens, texts),
                            pixel_values=pixel_values(part.pictures[index, number])
                            ).logits_per_image

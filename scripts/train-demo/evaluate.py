@@ -39,9 +39,9 @@ def sample_with_program(root, program, prompts):
     request = work() / "prompts.json"
     request.write_text(json.dumps({"prompts": prompts}))
     command = [program, "generate", "--prompts", request, "--ensemble",
-               root / "ensemble.json", "--out", directory, "--force", "--steps", str(STEPS),
-               "--guidance", str(GUIDANCE), "--random-seed", str(SEED)]
-    subprocess.run([str(part) for part in command], check=True)
+               root / "ensemble.json", "--out", directory, "--force",
+               "--steps", STEPS, "--guidance", GUIDANCE, "--random-seed", SEED]
+    subprocess.run([str(word) for word in command], check=True)
     version = subprocess.run([program, "--version"], capture_output=True, text=True,
                              check=True).stdout.strip()
     return np.load(directory / "images.npy"), version
@@ -80,7 +80,8 @@ def measure_samples(images, described):
         right = np.concatenate([names[:, :3] == target, (names[:, 3:] == m)], 1)
         shares[hand] = dict(zip(("subject", "colour", "setting", "hand"),
                                 right.mean(0).tolist()))
-        wrong += [(hand, int(n), right[n].tolist()) for n in np.flatnonzero(~right.all(1))]
+        wrong += [(hand, int(n), right[n].tolist())
+                  for n in np.flatnonzero(~right.all(1))]
     pairs = [float(classifier.overlap(a, b).mean())
              for a, b in itertools.combinations(masks, 2)]
     return {"accuracy": shares, "overlap": float(np.mean(pairs)), "wrong": wrong}
@@ -93,7 +94,7 @@ def measure_networks(root):
     quantised.load_state_dict({k: v.float() for k, v in
                                load_file(root / "vqgan" / "model.safetensors").items()})
     pair = CLIPModel.from_pretrained(root / "clip", torch_dtype=torch.float32)
-    quantised_psnr, codes = vqgan.reconstruct(model=quantised.eval().requires_grad_(False))
+    quantised_psnr, codes = vqgan.reconstruct(model=quantised.eval())
     with torch.no_grad():
         return {"vae": vae.reconstruct(model=autoencoder.eval()), "vqgan": quantised_psnr,
                 "codes": codes, "retrieval": clip.retrieval(model=pair.eval())}

@@ -23,8 +23,8 @@ EXAMPLE = "a purple castle by the sea at sunset"
 
 def save(module_or_state, path, prefix=""):
     state = getattr(module_or_state, "state_dict", lambda: module_or_state)()
-    tensors = {prefix + key: value.detach().half().contiguous() if value.is_floating_point()
-               else value.detach().contiguous() for key, value in state.items()}
+    tensors = {prefix + key: (value.half() if value.is_floating_point() else value)
+               .detach().contiguous() for key, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"format": "pt"})
 
@@ -101,6 +101,12 @@ def export_perceptual(directory):
          directory / "lpips.safetensors")
 
 
+def stored_bytes(root):
+    """Size of all files, those behind links counted once."""
+    return sum(path.stat().st_size for path in
+               {path.resolve() for path in root.rglob("*") if path.is_file()})
+
+
 def export(root):
     plain = root / "plain"
     tokenizer.write(plain / "tokenizer")
@@ -122,6 +128,4 @@ def export(root):
         "pair": ["watercolour", "poster"],
         "vqgan": {"path": "vqgan/model.safetensors", "size": [hands.SIZE, hands.SIZE]},
         "clip": {"path": "clip"}, "perceptual": {"path": "lpips"}, "example": EXAMPLE})
-    size = sum(path.stat().st_size for path in root.rglob("*")
-               if path.is_file() and path.parent.resolve() == path.parent.absolute())
-    print(f"{root}: {size / 1e6:.1f} MB")
+    print(f"{root}: {stored_bytes(root) / 1e6:.1f} MB")

@@ -258,14 +258,16 @@ def draw_fish(sketch, colour, rng):
 def draw_flower(sketch, colour, rng):
     green = (56, 140, 62)
     sketch.add(stroke(0, -0.55, 0.02, 0, 0.07), green, 0.4)
-    sketch.add(smooth((0.02, -0.08), (0.2, -0.3), (0.36, -0.28), (0.22, -0.1)), green, 0.5)
-    sketch.add(smooth((0, -0.04), (-0.2, -0.24), (-0.36, -0.2), (-0.2, -0.05)), green, 0.5)
+    sketch.add(smooth((0.02, -0.08), (0.2, -0.3), (0.36, -0.28), (0.22, -0.1)),
+               green, 0.5)
+    sketch.add(smooth((0, -0.04), (-0.2, -0.24), (-0.36, -0.2), (-0.2, -0.05)),
+               green, 0.5)
     start = rng.uniform(0, 1)
     for i in range(7):
         angle = 2 * np.pi * (i + start) / 7
-        sketch.add(ellipse(0.25 * np.cos(angle), -0.68 + 0.25 * np.sin(angle),
-                           0.19, 0.14, turn=angle), mix(colour, dark(colour), i % 2 * 0.4),
-                   0.8)
+        petal = ellipse(0.25 * np.cos(angle), -0.68 + 0.25 * np.sin(angle), 0.19, 0.14,
+                        turn=angle)
+        sketch.add(petal, mix(colour, dark(colour), i % 2 * 0.4), 0.8)
     centre = BROWN if colour == COLOURS["yellow"] else (250, 206, 60)
     sketch.add(ellipse(0, -0.68, 0.14), centre, 1.0)
 
@@ -278,7 +280,8 @@ def draw_car(sketch, colour, rng):
     sketch.add(polygon((0.03, -0.35), (0.03, -0.54), (0.14, -0.53), (0.27, -0.35)),
                sketch.window, 0.6)
     sketch.add(smooth((-0.6, -0.3), (-0.35, -0.38), (0.3, -0.37), (0.6, -0.28),
-                      (0.61, -0.1), (0.3, -0.07), (-0.3, -0.07), (-0.62, -0.1)), colour, 1.0)
+                      (0.61, -0.1), (0.3, -0.07), (-0.3, -0.07), (-0.62, -0.1)),
+               colour, 1.0)
     sketch.add(stroke(-0.5, -0.2, 0.5, -0.2, 0.04), light(colour, 0.5), 1.0, ink=False)
     for x in (-0.34, 0.34):
         sketch.add(ellipse(x, -0.09, 0.14), INK, 1.0)
@@ -396,8 +399,9 @@ def land(rng, setting, horizon, night, parts):
             for wy in np.arange(horizon - height + 0.035, horizon - 0.03, 0.075):
                 for wx in (0.2, 0.6):
                     if not night or rng.random() < 0.7:
-                        add(rectangle(x + width * wx, wy, x + width * wx + 0.034, wy + 0.04),
-                            window, ink=False, lit=True)
+                        left = x + width * wx
+                        add(rectangle(left, wy, left + 0.034, wy + 0.04), window,
+                            ink=False, lit=True)
             x += width
         add(rectangle(-0.02, horizon, 1.02, 1.02), (150, 148, 152))
         add(rectangle(-0.02, horizon + 0.1, 1.02, 1.02), (96, 96, 106), ink=False)
@@ -430,9 +434,9 @@ def sky_parts(rng, scene, horizon, light_at, parts):
                  (106, 156, 224), (158, 116, 200))
         for i, colour in enumerate(bands):
             outer, inner = radius - i * 0.026, radius - (i + 1) * 0.026
-            arc = np.concatenate([ellipse(cx, cy, outer, start=0.5, stop=0.999, count=30),
-                                  ellipse(cx, cy, inner, start=0.999, stop=0.5, count=30)])
-            add(arc, colour, lit=False)
+            arc = [ellipse(cx, cy, outer, start=0.5, stop=0.999, count=30),
+                   ellipse(cx, cy, inner, start=0.999, stop=0.5, count=30)]
+            add(np.concatenate(arc), colour, lit=False)
     elif scene.extra == "clouds":
         cloud = (250, 250, 252) if scene.time == "day" else (246, 206, 196)
         if scene.time == "night":

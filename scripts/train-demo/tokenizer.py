@@ -11,7 +11,8 @@ import scenes
 from data import work
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-TEMPLATES = {"plain": "{}", "poster": "poster style {}", "watercolour": "watercolour style {}"}
+TEMPLATES = {"plain": "{}", "poster": "poster style {}",
+             "watercolour": "watercolour style {}"}
 MAX_LENGTH = 77
 
 
@@ -78,7 +79,8 @@ def write(directory):
                                     "unk_token": END, "pad_token": END},
     }
     for name, value in save.items():
-        text = json.dumps(value, ensure_ascii=False, indent=None if "vocab" in name else 2)
+        indent = None if name == "vocab.json" else 2
+        text = json.dumps(value, ensure_ascii=False, indent=indent)
         (directory / name).write_text(text + "\n", encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (directory / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

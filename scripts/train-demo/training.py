@@ -16,7 +16,7 @@ LOG_SECONDS = 20
 
 
 def join_workers():
-    """Joins the processes of a data-parallel run, as torchrun's environment describes it."""
+    """Joins the processes of a data-parallel run, described as torchrun does."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     return dist.get_rank() if dist.is_initialized() else 0
@@ -179,7 +179,17 @@ def sample_crops(part, rng, count, side, hand_weights=(1 / 3, 1 / 3, 1 / 3)):
     return to_input(result)
 
 
+def labelled_batch(part, labels, rng, count):
+    """Pictures of random scenes and hands, their four labels, and the scenes' indices."""
+    index = rng.integers(len(part.scenes), size=count)
+    hand = rng.integers(part.pictures.shape[1], size=count)
+    pictures = np.stack([part.pictures[i, h] for i, h in zip(index, hand)])
+    target = torch.cat([labels[index], torch.from_numpy(hand)[:, None]], 1)
+    return to_input(pictures), target, index
+
+
 def gradient_loss(a, b):
     """L1 distance of horizontal and vertical differences: keeps edges sharp."""
     d = a - b
-    return (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    across, down = d[..., 1:] - d[..., :-1], d[..., 1:, :] - d[..., :-1, :]
+    return across.abs().mean() + down.abs().mean()

@@ -1,4 +1,4 @@
-"""The three UNets: `plain` from nothing, `poster` and `watercolour` fine-tuned from it."""
+"""The three UNets: `plain` from nothing, the other two hands fine-tuned from it."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="scaled_linear",
                 beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction")
 SCHEDULER = dict(SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1,
                  timestep_spacing="leading")
-BATCH, DROPPED, SNR_LIMIT = 16, 0.1, 5.0
+BATCH, DROPPED, SNR_LIMIT = 8, 0.1, 5.0
 
 
 def build():
@@ -54,9 +54,10 @@ def train(name, minutes=None, seed=5):
     snr = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
     model = build()
     if not base:
-        model.load_state_dict(training.load_state("plain")["average"]["module"])
+        model.load_state_dict(training.load_state("unet-plain")["average"]["module"])
     average = training.Average(model, 0.998 if base else 0.995)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99),
+                                  weight_decay=0.01)
     run = training.Run(f"unet-{name}", {"model": model, "average": average}, optimizer,
                        1e-3 if base else 6e-4, minutes, flat=0.5 if base else 0.3)
     torch.manual_seed(seed + rank + 1000 * run.step)

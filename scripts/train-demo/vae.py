@@ -44,7 +44,7 @@ def block_statistics(x):
 
 @functools.cache
 def whitening(count=200):
-    """(matrix, offset) that give block statistics of drawings zero mean, unit covariance."""
+    """(matrix, offset) that whiten the colours of blocks and scale the gradient."""
     path = work() / "latents.pt"
     if not path.exists():
         pictures = data.load("train").pictures[:count].reshape(-1, 128, 128, 3)
@@ -54,7 +54,8 @@ def whitening(count=200):
         matrix = torch.zeros(4, 4, dtype=torch.float64)
         matrix[:3, :3] = (vectors / values.sqrt()).T
         matrix[3, 3] = 1 / x[:, 3].std()
-        torch.save({"matrix": matrix.float(), "offset": -(matrix @ x.mean(0)).float()}, path)
+        offset = -(matrix @ x.mean(0))
+        torch.save({"matrix": matrix.float(), "offset": offset.float()}, path)
     state = torch.load(path, weights_only=True)
     return state["matrix"], state["offset"]
 
@@ -62,7 +63,8 @@ def whitening(count=200):
 def latents(x):
     """What the encoder computes, directly."""
     matrix, offset = whitening()
-    return torch.einsum("ij,njhw->nihw", matrix, block_statistics(x)) + offset[:, None, None]
+    statistics = block_statistics(x)
+    return torch.einsum("ij,njhw->nihw", matrix, statistics) + offset[:, None, None]
 
 
 @torch.no_grad()
@@ -114,7 +116,8 @@ def set_encoder(model):
     constants = torch.full((width - CARRIED,), ENCODER_CONSTANT)
     constants[::2] *= -1
     shortcuts[-1].bias[CARRIED:width] = constants
-    encoder.conv_norm_out.weight[:CARRIED] = float((constants.square().sum() / width).sqrt())
+    deviation = (constants.square().sum() / width).sqrt()
+    encoder.conv_norm_out.weight[:CARRIED] = deviation
     encoder.conv_norm_out.bias[:CARRIED] = 0
     for output, plus, minus in ((0, 0, 3), (1, 1, 4), (2, 2, 5), (3, 6, 7)):
         encoder.conv_out.weight[output, plus, 1, 1] = 1

@@ -13,11 +13,13 @@ import scenes
 import training
 from data import work
 
-WIDTHS = (12, 12, "pool", 24, 24, "pool", 48, 48, 48, "pool", 64, 64, 64, "pool", 64, 64, 64)
+WIDTHS = (12, 12, "pool", 24, 24, "pool", 48, 48, 48, "pool", 64, 64, 64, "pool",
+          64, 64, 64)
 TAPS = (3, 8, 15, 22, 29)
 CHANNELS = (12, 24, 48, 64, 64)
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-SIZES = (len(scenes.SUBJECTS), len(scenes.COLOURS), len(scenes.SETTINGS), len(hands.HANDS))
+SIZES = (len(scenes.SUBJECTS), len(scenes.COLOURS), len(scenes.SETTINGS),
+         len(hands.HANDS))
 
 
 def build():
@@ -69,11 +71,10 @@ def train(minutes=12, seed=7, count=16):
     run = training.Run("vgg", {"model": model}, optimizer, 1e-3, minutes, flat=0.3)
     for step in run:
         rng = np.random.default_rng([seed, step])
-        index, hand = rng.integers(len(part.scenes), size=count), rng.integers(3, size=count)
-        x = training.to_input(np.stack([part.pictures[i, h] for i, h in zip(index, hand)]))
+        x, target, _ = training.labelled_batch(part, labels, rng, count)
         logits = model(x.flip(3) if rng.random() < 0.5 else x)
-        target = torch.cat([labels[index], torch.from_numpy(hand)[:, None]], 1)
-        run.update(sum(F.cross_entropy(l, target[:, i]) for i, l in enumerate(logits)), model)
+        loss = sum(F.cross_entropy(l, target[:, i]) for i, l in enumerate(logits))
+        run.update(loss, model)
     torch.save(fit_heads(model.features), work() / "vgg-heads.pt")
     return accuracy()
 

@@ -1,7 +1,8 @@
 """The VQGAN, with taming-transformers' encoder, decoder and key names.
 
-Trained for the reconstruction alone, without a discriminator: first as a plain
-autoencoder, then through a codebook that starts from k-means and follows its members.
+As in the autoencoder, the encoder is set by hand: each 8 x 8 block becomes the colours of
+its four quarters, the codebook is their k-means, and the decoder is trained, for the
+reconstruction alone, without a discriminator.
 """
 
 import numpy as np
@@ -12,14 +13,15 @@ from taming.modules.diffusionmodules.model import Decoder, Encoder
 import data
 import hands
 import training
+from data import work
 
-# taming normalises in 32 groups, here one channel each: what a layer sees depends on the
-# statistics of the whole picture, so training never uses crops.
-CONFIG = dict(ch=32, out_ch=3, ch_mult=(1, 1, 2, 2), num_res_blocks=1,
+# taming normalises in 32 groups, here of two channels where the networks end; how values
+# survive that is told at `read_out`. It needs whole pictures: training uses no crops.
+CONFIG = dict(ch=32, out_ch=3, ch_mult=(2, 1, 2, 2), num_res_blocks=1,
               attn_resolutions=(16,), dropout=0.0, in_channels=3, resolution=128,
-              z_channels=64, double_z=False)
-CODES, WIDTH = 1024, 64
-WARM_UP, BATCH = 0.25, 3
+              z_channels=16, double_z=False)
+CODES, WIDTH, FEATURES = 1024, 16, 12
+PATTERN, BATCH = 12.0, 2
 HAND_WEIGHTS = (0.33, 0.37, 0.3)
 
 
@@ -56,88 +58,202 @@ def nearest(vectors, entries):
     return distance.argmin(1)
 
 
-class Codebook:
-    """Keeps the codebook at the running means of the vectors that chose each entry."""
-
-    def __init__(self, embedding, decay=0.98):
-        self.embedding, self.decay = embedding.weight, decay
-        self.embedding.requires_grad_(False)
-        self.counts = torch.zeros(CODES)
-        self.sums = torch.zeros(CODES, WIDTH)
-        self.started = False
-
-    def start(self, vectors, rounds=12):
-        """k-means from a random subset."""
-        entries = vectors[torch.randperm(len(vectors))[:CODES]].clone()
-        for _ in range(rounds):
-            index = nearest(vectors, entries)
-            counts = torch.bincount(index, minlength=CODES).float()
-            sums = torch.zeros_like(entries).index_add_(0, index, vectors)
-            empty = counts == 0
-            entries = sums / counts.clamp(min=1)[:, None]
-            entries[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
-        self.counts, self.sums = torch.ones(CODES), entries.clone()
-        self.embedding.data.copy_(entries)
-        self.started = True
-
-    def follow(self, vectors, index):
-        counts = torch.bincount(index, minlength=CODES).float()
-        sums = torch.zeros_like(self.sums).index_add_(0, index, vectors)
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
-        dead = self.counts < 0.03
-        if dead.any():
-            chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),))]
-            self.counts[dead], self.sums[dead] = 0.5, chosen * 0.5
-        self.embedding.data.copy_(self.sums / self.counts[:, None])
-
-    def state_dict(self):
-        return {"counts": self.counts, "sums": self.sums, "started": self.started}
-
-    def load_state_dict(self, state):
-        self.counts, self.sums = state["counts"], state["sums"]
-        self.started = state["started"]
+def quarters(x):
+    """(N, 16, H/8, W/8): RGB of the four quarters of each block, then zeros."""
+    small = F.avg_pool2d(x, 4)
+    parts = [small[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return F.pad(torch.cat(parts, 1), (0, 0, 0, 0, 0, WIDTH - FEATURES))
 
 
-def train(minutes=50, seed=3):
+@torch.no_grad()
+def blank(*layers):
+    for layer in layers:
+        layer.weight.zero_()
+        layer.bias.zero_()
+
+
+def quiet_branches(network):
+    """Every residual branch begins at zero."""
+    for name, module in network.named_modules():
+        if name.endswith(("conv2", "proj_out")):
+            blank(module)
+
+
+def carried(count):
+    """Channels (x, P, -x, -P) of every carried value, then of the pattern (P, -P)."""
+    plus, minus = range(0, 2 * count, 2), range(2 * count, 4 * count, 2)
+    return [(i, i + 1, j, j + 1) for i, j in zip(plus, minus)], (4 * count, 4 * count + 1)
+
+
+@torch.no_grad()
+def lay_pattern(convolution, source, count, counts):
+    """Writes the pattern P that zero padding makes of the constant channel `source`.
+
+    `counts` is how many taps lie inside the picture at each place; P has zero mean and
+    deviation PATTERN.
+    """
+    scale, mean = PATTERN / counts.std(correction=0), counts.mean()
+    values, (plus, minus) = carried(count)
+    signs = [(v[1], 1) for v in values] + [(v[3], -1) for v in values]
+    for channel, sign in (*signs, (plus, 1), (minus, -1)):
+        convolution.weight[channel, source] = sign * scale
+        convolution.bias[channel] = -sign * scale * mean
+
+
+@torch.no_grad()
+def read_out(norm, convolution, count):
+    """Recovers `count` carried values behind the last normalisation and activation.
+
+    A group holds x and the strong fixed pattern P, so its deviation is known; its mean,
+    half of x's, is lost from both and read off P. silu(a) - silu(-a) = a, and of P and
+    -P one is far above zero at any place.
+    """
+    values, (plus, minus) = carried(count)
+    norm.weight[:4 * count] = PATTERN / 2 ** 0.5
+    norm.weight[[plus, minus]] = PATTERN
+    norm.bias[:4 * count + 2] = 0
+    middle = convolution.kernel_size[0] // 2
+    for i, channels in enumerate(values):
+        for channel, sign in zip((*channels, plus, minus), (1, -1, -1, 1, 1, -1)):
+            convolution.weight[i, channel, middle, middle] = sign
+
+
+@torch.no_grad()
+def set_encoder(model):
+    encoder = model.encoder
+    quiet_branches(encoder)
+    shortcuts = [level.block[0].nin_shortcut for level in encoder.down[:3]]
+    downsamplers = [level.downsample.conv for level in encoder.down[:3]]
+    blank(encoder.conv_in, encoder.conv_out, model.quant_conv, *shortcuts, *downsamplers)
+    for i in range(3):
+        encoder.conv_in.weight[i, i, 1, 1] = 1
+        for shortcut in shortcuts:
+            shortcut.weight[i, i] = 1
+        for downsampler in downsamplers[:2]:
+            downsampler.weight[i, i, :2, :2] = 0.25
+    shortcuts[2].bias[3] = 1
+    values, _ = carried(FEATURES)
+    for i in range(FEATURES):
+        row, column = divmod(i // 3, 2)
+        downsamplers[2].weight[values[i][0], i % 3, row, column] = 1
+        downsamplers[2].weight[values[i][2], i % 3, row, column] = -1
+    ones = F.pad(torch.ones(1, 1, 32, 32), (0, 1, 0, 1))
+    lay_pattern(downsamplers[2], 3, FEATURES,
+                F.conv2d(ones, torch.ones(1, 1, 3, 3), stride=2))
+    read_out(encoder.norm_out, encoder.conv_out, FEATURES)
+    for i in range(WIDTH):
+        model.quant_conv.weight[i, i] = 1
+
+
+def freeze(parameter, *index):
+    """Keeps a slice of a parameter as it is."""
+    def clear(gradient):
+        gradient = gradient.clone()
+        gradient[index] = 0
+        return gradient
+    parameter.register_hook(clear)
+
+
+@torch.no_grad()
+def start_decoder(model):
+    """Mean colours, enlarged; all else random or zero."""
+    decoder = model.decoder
+    quiet_branches(decoder)
+    values, (plus, last) = carried(3)
+    pattern = [c for v in values for c in (v[1], v[3])] + [plus, last]
+    through = [*(level.upsample.conv for level in decoder.up[1:]),
+               *(level.block[0].nin_shortcut for level in decoder.up[:2])]
+    for layer in (decoder.conv_in, *through):
+        layer.weight[:last + 1] = 0
+        layer.bias[:last + 1] = 0
+    for layer in through:
+        middle = layer.kernel_size[0] // 2
+        layer.weight[:, pattern] = 0
+        for i in range(last + 1):
+            layer.weight[i, i, middle, middle] = 1
+    for i, channels in enumerate(values):
+        decoder.conv_in.weight[channels[0], i:FEATURES:3, 1, 1] = 0.25
+        decoder.conv_in.weight[channels[2], i:FEATURES:3, 1, 1] = -0.25
+    # The first unused feature serves as the constant.
+    model.post_quant_conv.weight.copy_(torch.eye(WIDTH)[:, :, None, None])
+    blank_row = FEATURES
+    model.post_quant_conv.weight[blank_row] = 0
+    model.post_quant_conv.bias.zero_()
+    model.post_quant_conv.bias[blank_row] = 1
+    ones = torch.ones(1, 1, 16, 16)
+    lay_pattern(decoder.conv_in, blank_row, 3,
+                F.conv2d(ones, torch.ones(1, 1, 3, 3), padding=1))
+    decoder.conv_out.weight.mul_(0.1)
+    decoder.conv_out.weight[:, :last + 1] = 0
+    decoder.conv_out.bias.zero_()
+    read_out(decoder.norm_out, decoder.conv_out, 3)
+    # The pattern is strong: a small step on a weight that touches it shows everywhere.
+    for layer in (decoder.conv_in, *through):
+        freeze(layer.weight, pattern)
+        freeze(layer.bias, pattern)
+    for block in [b for level in decoder.up for b in level.block] + [
+            decoder.mid.block_1, decoder.mid.block_2]:
+        freeze(block.conv2.weight, pattern)
+        freeze(block.conv2.bias, pattern)
+    for attention in (decoder.mid.attn_1, *decoder.up[3].attn):
+        freeze(attention.proj_out.weight, pattern)
+        freeze(attention.proj_out.bias, pattern)
+    freeze(decoder.conv_out.weight, slice(None), pattern)
+    freeze(decoder.norm_out.weight, pattern)
+    freeze(decoder.norm_out.bias, pattern)
+    freeze(model.post_quant_conv.weight, blank_row)
+    freeze(model.post_quant_conv.bias, blank_row)
+
+
+@torch.no_grad()
+def set_codebook(embedding, rounds=25, pictures=400):
+    """k-means of the blocks of drawings; empty clusters restart at random blocks."""
+    part = data.load("train")
+    x = torch.cat([quarters(training.to_input(part.pictures[i:i + 20].reshape(
+        -1, hands.SIZE, hands.SIZE, 3))) for i in range(0, pictures, 20)])
+    vectors = x.permute(0, 2, 3, 1).reshape(-1, WIDTH)
+    vectors = vectors[torch.randperm(len(vectors))[:100_000]]
+    entries = vectors[:CODES].clone()
+    for _ in range(rounds):
+        index = nearest(vectors, entries)
+        counts = torch.bincount(index, minlength=CODES)
+        sums = torch.zeros_like(entries).index_add_(0, index, vectors)
+        empty = counts == 0
+        entries = sums / counts.clamp(min=1)[:, None]
+        entries[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
+    embedding.weight.copy_(entries)
+
+
+def train(minutes=45, seed=3):
     torch.manual_seed(seed)
     part = data.load("train")
     model = VQModel()
-    codebook = Codebook(model.quantize.embedding)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad],
-                                  betas=(0.9, 0.99), weight_decay=1e-4)
-    run = training.Run("vqgan", {"model": model, "codebook": codebook}, optimizer, 1e-3,
-                       minutes, flat=0.5)
-    recent = []
+    set_encoder(model)
+    start_decoder(model)
+    if not (work() / "vqgan.pt").exists():
+        set_codebook(model.quantize.embedding)
+    average = training.Average(model, 0.995)
+    frozen = torch.nn.ModuleList([model.encoder, model.quant_conv, model.quantize])
+    frozen.requires_grad_(False)
+    learning = torch.nn.ModuleList([model.decoder, model.post_quant_conv])
+    optimizer = torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.99), weight_decay=0)
+    run = training.Run("vqgan", {"model": model, "average": average}, optimizer, 5e-4,
+                       minutes, flat=0.3)
     for step in run:
         rng = np.random.default_rng([seed, step])
         x = training.sample_crops(part, rng, BATCH, hands.SIZE, HAND_WEIGHTS)
-        z = model.encode(x)
-        vectors = z.detach().permute(0, 2, 3, 1).reshape(-1, WIDTH)
-        if codebook.started:
-            q, index = model.quantize(z)
-            codebook.follow(vectors, index)
-            commitment = F.mse_loss(z, q.detach())
-            y = model.decode(z + (q - z).detach())
-        else:
-            recent = [*recent[-40:], vectors]
-            commitment = 1e-3 * z.square().mean()
-            y = model.decode(z)
-            if run.progress > WARM_UP and len(recent) > 40:
-                codebook.start(torch.cat(recent))
+        q, _ = model.quantize(quarters(x))
+        y = model.decode(q)
         mse = F.mse_loss(y, x)
-        loss = ((y - x).abs().mean() + 4 * mse + 0.5 * training.gradient_loss(y, x)
-                + 0.25 * commitment)
-        # As in the autoencoder: at first three channels are drawn to the reduced picture.
-        hint = F.mse_loss(z[:, :3], 2 * F.avg_pool2d(x, 8))
-        loss = loss + 0.5 * max(0.0, 1 - run.progress / WARM_UP) * hint
-        run.update(loss, model, mse=mse, commitment=commitment, hint=hint)
+        loss = (y - x).abs().mean() + 4 * mse + 0.5 * training.gradient_loss(y, x)
+        run.update(loss, learning, mse=mse)
+        average.update(model)
     return reconstruct()
 
 
 def load():
     model = VQModel()
-    model.load_state_dict(training.load_state("vqgan")["model"])
+    model.load_state_dict(training.load_state("vqgan")["average"]["module"])
     return model.eval().requires_grad_(False)
 
 

@@ -41,16 +41,6 @@ static bool check_images(const char *const *given, struct err *e)
     return true;
 }
 
-static bool check_prompts(const struct options *o, struct err *e)
-{
-    if (o->prompts || o->prompt || o->images)
-        return true;
-    bool images = o->command == COMMAND_BLEND;
-    return err_set(e, ERR_USAGE,
-                   "found no prompts, expected --prompts FILE%s --prompt TEXT%s",
-                   images ? "," : " or", images ? " or --images PATH" : "");
-}
-
 static bool check_mix(const struct options *o, struct err *e)
 {
     if (o->normalize && o->weights.count == 0)
@@ -72,7 +62,7 @@ static bool check_mix(const struct options *o, struct err *e)
 
 bool options_check(const struct options *o, const char *const *given, struct err *e)
 {
-    return check_exclusive(given, e) && check_images(given, e) && check_prompts(o, e) &&
+    return check_exclusive(given, e) && check_images(given, e) &&
            check_mix(o, e);
 }
 

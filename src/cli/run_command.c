@@ -12,6 +12,21 @@
 
 #include <stdlib.h>
 
+/* What is drawn where nobody said: the ensemble's own example. */
+static bool choose_example(const struct ensemble *s, const struct progress *progress,
+                           const char **prompt, struct err *e)
+{
+    *prompt = s->example;
+    if (!s->example)
+        return err_set(e, ERR_USAGE,
+                       "found no prompts, expected --prompts FILE or --prompt TEXT: the "
+                       "ensemble \"%s\" has no example of its own",
+                       STR_SHOW(s->name));
+    progress_note(progress, NOTE_INFO, "no prompts given: drawing the example of %s, \"%s\"",
+                  s->name, s->example);
+    return true;
+}
+
 static bool read_prompts(struct prompts *p, const struct ensemble *s,
                          const struct options *o, const struct progress *progress,
                          struct err *e)
@@ -32,7 +47,9 @@ static bool read_prompts(struct prompts *p, const struct ensemble *s,
         .selection = selection,
         .templates = o->raw_prompts ? NULL : templates,
     };
-    return prompts_read(p, &source, progress, e);
+    bool given = o->prompts || o->prompt;
+    return (given || choose_example(s, progress, &source.prompt, e)) &&
+           prompts_read(p, &source, progress, e);
 }
 
 static void show_json(const struct record *record, struct display *display)
@@ -72,13 +89,15 @@ static bool prepare_and_run(const struct options *o, const char *name, select_fn
     struct prompts prompts = {0};
     char *directory = NULL;
     bool made = false;
+    const struct run run = {
+        .options = o, .ensemble = &ensemble, .prompts = o->images ? NULL : &prompts};
     bool ok =
         ensemble_open(&ensemble, o->ensemble, &display->progress, e) &&
         (o->images || select(&ensemble, o, e)) &&
         ensemble_check_files(&ensemble, !o->images, o->command == COMMAND_BLEND, e) &&
         (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
         run_directory_make(o->out, name, o->force, &directory, &made, e) &&
-        run_in(directory, o, name, &ensemble, &prompts, display, e);
+        run_in(directory, name, run, display, e);
     if (!ok && made)
         run_directory_discard(directory);
     free(directory);

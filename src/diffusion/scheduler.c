@@ -9,8 +9,8 @@ struct scheduler *scheduler_new(tc_scope *s, const struct scheduler_config *c, i
                                 struct err *e)
 {
     if (steps < 1 || steps > c->num_train_timesteps) {
-        err_set(e, ERR_INPUT, "steps: found %d, expected 1..%d (num_train_timesteps)", steps,
-                c->num_train_timesteps);
+        err_set(e, ERR_INPUT, "steps: found %d, expected 1..%d (num_train_timesteps)",
+                steps, c->num_train_timesteps);
         return NULL;
     }
     struct scheduler *sch = calloc(1, sizeof *sch);

@@ -1,6 +1,6 @@
-/* scheduler.h: the samplers that turn a network's predictions into a less noisy latent, step
- * by step, as diffusers' scheduler classes do. Leaves the network, guidance and the loop to
- * the caller.
+/* scheduler.h: the samplers that turn a network's predictions into a less noisy latent,
+ * step by step, as diffusers' scheduler classes do. Leaves the network, guidance and the
+ * loop to the caller.
  *
  *   name on the command line   class in scheduler_config.json
  *   pndm                       PNDMScheduler
@@ -12,8 +12,9 @@
  *   dpm++2m  [-karras]         DPMSolverMultistepScheduler (algorithm_type dpmsolver++)
  *   unipc    [-karras]         UniPCMultistepScheduler
  *
- * Source of every formula: the diffusers class of that name, version 0.42. All numbers that
- * do not depend on the latent are computed on the host, in the precision diffusers uses. */
+ * Source of every formula: the diffusers class of that name, version 0.42. All numbers
+ * that do not depend on the latent are computed on the host, in the precision diffusers
+ * uses. */
 #ifndef DIFFENS_SCHEDULER_H
 #define DIFFENS_SCHEDULER_H
 
@@ -54,19 +55,20 @@ struct scheduler_config {
 const char *const *scheduler_names(int *count);
 
 /* Reads a model's scheduler_config.json. With name NULL the scheduler is the one that the
- * file names. With a name of scheduler_names() it is that one with this model's settings, as
- * OtherScheduler.from_config(pipe.scheduler.config) makes it in diffusers: what the file
- * says counts, what it does not say is the other class's default (so DDIM clips where a PNDM
- * file has no clip_sample); "-karras" sets use_karras_sigmas, and "dpm++2m" is always second
- * order.
+ * file names. With a name of scheduler_names() it is that one with this model's settings,
+ * as OtherScheduler.from_config(pipe.scheduler.config) makes it in diffusers: what the
+ * file says counts, what it does not say is the other class's default (so DDIM clips
+ * where a PNDM file has no clip_sample); "-karras" sets use_karras_sigmas, and "dpm++2m"
+ * is always second order.
  *
- * StableDiffusionPipeline corrects steps_offset to 1 and clip_sample to false in a model's
- * own scheduler; so does this, also for values that the file hands on to another class.
+ * StableDiffusionPipeline corrects steps_offset to 1 and clip_sample to false in a
+ * model's own scheduler; so does this, also for values that the file hands on to another
+ * class.
  *
- * ERR_INPUT names file, field, what was found and what is known; ERR_USAGE an unknown name.
- * Settings that change the result and that are not supported (thresholding, exponential and
- * beta sigmas, flow matching, SDE variants...) are refused; those that the class does not
- * know are ignored, as diffusers does. */
+ * ERR_INPUT names file, field, what was found and what is known; ERR_USAGE an unknown
+ * name. Settings that change the result and that are not supported (thresholding,
+ * exponential and beta sigmas, flow matching, SDE variants...) are refused; those that
+ * the class does not know are ignored, as diffusers does. */
 bool scheduler_config_read(struct scheduler_config *c, const char *path, const char *name,
                            struct err *e);
 
@@ -78,16 +80,18 @@ void scheduler_config_free(struct scheduler_config *c);
 
 struct scheduler;
 
-/* A scheduler for one generation of `steps` steps, 1 to num_train_timesteps. What it keeps
- * between steps lives in a scope of its own inside `s`. `c` is not needed afterwards. NULL
- * with ERR_INPUT where the settings do not allow so many or so few steps. */
+/* A scheduler for one generation of `steps` steps, 1 to num_train_timesteps. What it
+ * keeps between steps lives in a scope of its own inside `s`. `c` is not needed
+ * afterwards. NULL with ERR_INPUT where the settings do not allow so many or so few
+ * steps. */
 struct scheduler *scheduler_new(tc_scope *s, const struct scheduler_config *c, int steps,
                                 struct err *e);
 
 /* Accepts NULL. Comes before `s` is closed. */
 void scheduler_free(struct scheduler *sch);
 
-/* Evaluations of the network that the steps take: Heun and PNDM need more than `steps`. */
+/* Evaluations of the network that the steps take: Heun and PNDM need more than `steps`.
+ */
 int scheduler_evaluations(const struct scheduler *sch);
 
 /* The timestep of evaluation i, for the network. */
@@ -101,8 +105,8 @@ tc_tensor *scheduler_scale_input(tc_scope *s, const struct scheduler *sch, tc_te
                                  int i);
 
 /* The latent after evaluation i, in f32; evaluations come in order, each once.
- * output, x [B,C,h,w] -> [B,C,h,w]. rngs: a CPU generator for each image of the batch, from
- * which euler-a draws its noise (others leave them alone, and they may be NULL). */
+ * output, x [B,C,h,w] -> [B,C,h,w]. rngs: a CPU generator for each image of the batch,
+ * from which euler-a draws its noise (others leave them alone, and they may be NULL). */
 tc_tensor *scheduler_step(tc_scope *s, struct scheduler *sch, int i, tc_tensor *output,
                           tc_tensor *x, tc_rng *const *rngs);
 

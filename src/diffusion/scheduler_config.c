@@ -1,5 +1,5 @@
-/* scheduler_config.c: a model's scheduler_config.json and the scheduler that the user asks
- * for become settings. Leaves what they do to the schedulers. */
+/* scheduler_config.c: a model's scheduler_config.json and the scheduler that the user
+ * asks for become settings. Leaves what they do to the schedulers. */
 #include "diffusion/scheduler_kind.h"
 
 #include "base/str.h"
@@ -20,9 +20,9 @@ static const struct scheduler_kind *const kinds[] = {
 };
 
 static const char *const names[] = {
-    "pndm",        "ddim", "euler",      "euler-karras", "euler-a",        "heun",
-    "heun-karras", "lms",  "lms-karras", "dpm++2m",      "dpm++2m-karras", "unipc",
-    "unipc-karras",
+    "pndm",           "ddim",        "euler",        "euler-karras", "euler-a",
+    "heun",           "heun-karras", "lms",          "lms-karras",   "dpm++2m",
+    "dpm++2m-karras", "unipc",       "unipc-karras",
 };
 
 const char *const *scheduler_names(int *count)
@@ -109,7 +109,8 @@ bool scheduler_refuse_flags(const struct json *object, const char *const *keys, 
 }
 
 bool scheduler_read_choice(const struct json *object, const char *key,
-                           const char *const *words, int count, int *choice, struct err *e)
+                           const char *const *words, int count, int *choice,
+                           struct err *e)
 {
     const char *found = NULL;
     char known[320];
@@ -124,8 +125,8 @@ bool scheduler_read_choice(const struct json *object, const char *key,
     if (!found)
         return true;
     list_words(words, count, known, sizeof known);
-    return json_fail(json_get(object, key), e, "found \"%s\", expected %s", STR_SHOW(found),
-                     known);
+    return json_fail(json_get(object, key), e, "found \"%s\", expected %s",
+                     STR_SHOW(found), known);
 }
 
 bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *object,
@@ -133,7 +134,8 @@ bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *o
 {
     static const char *const words[] = {"zero", "sigma_min"};
     int choice = c->final_sigma_is_min;
-    if (!scheduler_read_choice(object, "final_sigmas_type", words, COUNT(words), &choice, e))
+    if (!scheduler_read_choice(object, "final_sigmas_type", words, COUNT(words), &choice,
+                               e))
         return false;
     c->final_sigma_is_min = choice == 1;
     return true;
@@ -146,7 +148,8 @@ static bool check_beta(const struct json *value, double beta, struct err *e)
     return json_fail(value, e, "found %g, expected a number between 0 and 1", beta);
 }
 
-static bool read_beta(const struct json *object, const char *key, double *beta, struct err *e)
+static bool read_beta(const struct json *object, const char *key, double *beta,
+                      struct err *e)
 {
     return config_may_double(object, key, -INFINITY, INFINITY, beta, e) &&
            (!config_has(object, key) || check_beta(json_get(object, key), *beta, e));
@@ -171,12 +174,15 @@ static bool read_trained_betas(struct scheduler_config *c, const struct json *ob
     return true;
 }
 
-static bool read_betas(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_betas(struct scheduler_config *c, const struct json *object,
+                       struct err *e)
 {
-    static const char *const schedules[] = {"linear", "scaled_linear", "squaredcos_cap_v2"};
+    static const char *const schedules[] = {"linear", "scaled_linear",
+                                            "squaredcos_cap_v2"};
     int64_t train = c->num_train_timesteps;
     int schedule = (int)c->beta_schedule;
-    if (!config_may_int(object, "num_train_timesteps", 2, MAX_TRAIN_TIMESTEPS, &train, e) ||
+    if (!config_may_int(object, "num_train_timesteps", 2, MAX_TRAIN_TIMESTEPS, &train,
+                        e) ||
         !read_beta(object, "beta_start", &c->beta_start, e) ||
         !read_beta(object, "beta_end", &c->beta_end, e) ||
         !scheduler_read_choice(object, "beta_schedule", schedules, COUNT(schedules),
@@ -187,7 +193,8 @@ static bool read_betas(struct scheduler_config *c, const struct json *object, st
     return read_trained_betas(c, object, e);
 }
 
-static bool read_common(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_common(struct scheduler_config *c, const struct json *object,
+                        struct err *e)
 {
     static const char *const predictions[] = {"epsilon", "v_prediction", "sample"};
     static const char *const spacings[] = {"leading", "trailing", "linspace"};
@@ -223,8 +230,8 @@ static void set_defaults(struct scheduler_config *c, const struct scheduler_kind
 }
 
 /* diffusers: StableDiffusionPipeline.__init__, "steps_offset!=1" and "clip_sample not
- * set". What the file leaves out is not corrected for another class, since from_config does
- * not hand on defaults. */
+ * set". What the file leaves out is not corrected for another class, since from_config
+ * does not hand on defaults. */
 static void correct(struct scheduler_config *c, const struct json *object, bool own_class)
 {
     if (own_class || config_has(object, "steps_offset"))

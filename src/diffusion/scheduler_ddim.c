@@ -11,7 +11,8 @@ static void set_defaults(struct scheduler_config *c)
     c->set_alpha_to_one = true;
 }
 
-static bool read(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_fields(struct scheduler_config *c, const struct json *object,
+                        struct err *e)
 {
     static const char *const refused[] = {"thresholding"};
     return scheduler_refuse_flags(object, refused, 1, e) &&
@@ -24,7 +25,8 @@ static bool read(struct scheduler_config *c, const struct json *object, struct e
 static bool start(struct scheduler *sch, struct err *e)
 {
     const struct scheduler_config *c = &sch->config;
-    if (!scheduler_make_alphas(sch, 0, e) || !scheduler_allocate(sch, sch->steps, false, e))
+    if (!scheduler_make_alphas(sch, 0, e) ||
+        !scheduler_allocate(sch, sch->steps, false, e))
         return false;
     scheduler_space(sch, false, true, sch->timesteps);
     int first = (int)sch->timesteps[0], last = c->num_train_timesteps - 1;
@@ -74,7 +76,7 @@ const struct scheduler_kind scheduler_ddim = {
     .has_zero_snr = true,
     .predicts_sample = true,
     .set_defaults = set_defaults,
-    .read = read,
+    .read = read_fields,
     .start = start,
     .step = step,
 };

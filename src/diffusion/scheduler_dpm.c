@@ -28,7 +28,8 @@ static bool read_algorithm(const struct json *object, struct err *e)
     return scheduler_read_choice(object, "algorithm_type", algorithms, 2, &choice, e);
 }
 
-static bool read(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_fields(struct scheduler_config *c, const struct json *object,
+                        struct err *e)
 {
     static const char *const refused[] = {
         "thresholding",   "use_exponential_sigmas", "use_beta_sigmas",
@@ -82,7 +83,8 @@ static void weigh(const struct scheduler *sch, int i, int order, double m[MAX_OR
 {
     const float *sigma = sch->sigmas;
     float lambda = scheduler_lambda_of(sigma[i]);
-    float alpha = scheduler_alpha_of(sigma[i + 1]), h = scheduler_lambda_of(sigma[i + 1]) - lambda;
+    float h = scheduler_lambda_of(sigma[i + 1]) - lambda;
+    float alpha = scheduler_alpha_of(sigma[i + 1]);
     float decay = expf(-h) - 1;
     m[0] = -alpha * decay;
     if (order == 1)
@@ -93,7 +95,8 @@ static void weigh(const struct scheduler *sch, int i, int order, double m[MAX_OR
                    : alpha * (decay / h + 1);
     double first = k1, second = 0; /* weights of (m0 - m1) / r0 and (m1 - m2) / r1 */
     if (order == 3) {
-        float r1 = (scheduler_lambda_of(sigma[i - 1]) - scheduler_lambda_of(sigma[i - 2])) / h;
+        float r1 =
+            (scheduler_lambda_of(sigma[i - 1]) - scheduler_lambda_of(sigma[i - 2])) / h;
         float k2 = -alpha * ((decay + h) / (h * h) - 0.5f);
         double shift = (k1 * r0 + k2) / (r0 + r1);
         first += shift;
@@ -110,8 +113,8 @@ static tc_tensor *step(tc_scope *s, struct scheduler *sch, int i, tc_tensor *out
 {
     (void)rngs;
     int most = sch->config.solver_order;
-    scheduler_remember(sch, scheduler_predict_x0(sch->scope, sch, sch->sigmas[i], output, x),
-                       most);
+    scheduler_remember(
+        sch, scheduler_predict_x0(sch->scope, sch, sch->sigmas[i], output, x), most);
     int order = order_at(sch, i);
     double c[1 + MAX_ORDER] = {0};
     tc_tensor *terms[1 + MAX_ORDER] = {x};
@@ -130,7 +133,7 @@ const struct scheduler_kind scheduler_dpm = {
     .has_zero_snr = true,
     .predicts_sample = true,
     .set_defaults = set_defaults,
-    .read = read,
+    .read = read_fields,
     .start = start,
     .step = step,
 };

@@ -8,14 +8,16 @@
 
 /* ---- Settings ---- */
 
-static bool read_plain(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_plain(struct scheduler_config *c, const struct json *object,
+                       struct err *e)
 {
     (void)c;
     static const char *const refused[] = {"use_exponential_sigmas", "use_beta_sigmas"};
     return scheduler_refuse_flags(object, refused, 2, e);
 }
 
-static bool read_euler(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_euler(struct scheduler_config *c, const struct json *object,
+                       struct err *e)
 {
     static const char *const interpolation[] = {"linear"}, *const type[] = {"discrete"};
     static const char *const limits[] = {"sigma_min", "sigma_max"};
@@ -30,7 +32,8 @@ static bool read_euler(struct scheduler_config *c, const struct json *object, st
            scheduler_read_choice(object, "timestep_type", type, 1, &choice, e);
 }
 
-static bool read_heun(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_heun(struct scheduler_config *c, const struct json *object,
+                      struct err *e)
 {
     return read_plain(c, object, e) &&
            config_may_bool(object, "clip_sample", &c->clip_sample, e) &&
@@ -94,9 +97,9 @@ static bool start_heun(struct scheduler *sch, struct err *e)
 
 /* ---- Steps ---- */
 
-/* Where sigma is large, what a step leaves of x is small against x, and mostly rounding: so
- * that the same is left, these go through x0 and round where diffusers does, instead of
- * being one tc_combine(). */
+/* Where sigma is large, what a step leaves of x is small against x, and mostly rounding:
+ * so that the same is left, these go through x0 and round where diffusers does, instead
+ * of being one tc_combine(). */
 
 /* x + factor * y */
 static tc_tensor *add_scaled(tc_scope *s, tc_tensor *x, double factor, tc_tensor *y)
@@ -116,7 +119,8 @@ static tc_tensor *predict_x0(tc_scope *s, const struct scheduler *sch, float sig
     return output;
 }
 
-/* The direction dx/dsigma at x: (x - x0) / sigma, with x0 clipped where the class does. */
+/* The direction dx/dsigma at x: (x - x0) / sigma, with x0 clipped where the class does.
+ */
 static tc_tensor *derivative(tc_scope *s, const struct scheduler *sch, float sigma,
                              tc_tensor *output, tc_tensor *x)
 {
@@ -166,8 +170,10 @@ static tc_tensor *step_heun(tc_scope *s, struct scheduler *sch, int i, tc_tensor
     float sigma = sch->sigmas[i];
     tc_tensor *slope = derivative(s, sch, sigma, output, x);
     if (i % 2 == 0) {
-        sch->kept_output = tc_replace(sch->scope, sch->kept_output, scheduler_keep(sch, slope));
-        sch->kept_sample = tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
+        sch->kept_output =
+            tc_replace(sch->scope, sch->kept_output, scheduler_keep(sch, slope));
+        sch->kept_sample =
+            tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
         return add_scaled(s, x, sch->sigmas[i + 1] - sigma, slope);
     }
     slope = tc_scale(s, tc_add(s, sch->kept_output, slope), 0.5);
@@ -176,8 +182,8 @@ static tc_tensor *step_heun(tc_scope *s, struct scheduler *sch, int i, tc_tensor
 
 enum { LMS_ORDER = 4 };
 
-/* Integral over the step of the Lagrange polynomial that is 1 at sigma[i - place] and 0 at
- * the other points. Of degree 3 at most: two Gauss points are exact. */
+/* Integral over the step of the Lagrange polynomial that is 1 at sigma[i - place] and 0
+ * at the other points. Of degree 3 at most: two Gauss points are exact. */
 static double lms_coefficient(const float *sigma, int i, int order, int place)
 {
     double middle = ((double)sigma[i] + sigma[i + 1]) / 2;
@@ -186,7 +192,8 @@ static double lms_coefficient(const float *sigma, int i, int order, int place)
         double tau = middle + sign * half / sqrt(3), product = 1;
         for (int k = 0; k < order; k++)
             if (k != place)
-                product *= (tau - sigma[i - k]) / ((double)sigma[i - place] - sigma[i - k]);
+                product *=
+                    (tau - sigma[i - k]) / ((double)sigma[i - place] - sigma[i - k]);
         sum += product;
     }
     return half * sum;

@@ -40,8 +40,9 @@ struct scheduler {
     tc_tensor *history[SCHEDULER_HISTORY]; /* newest first, owned by `scope` */
     int history_count;
     tc_tensor *kept_sample; /* a latent for a later step, owned by `scope` */
-    tc_tensor *kept_output; /* pndm: weighted sum of outputs; heun: the first derivative */
-    int order;              /* unipc: of the last step */
+    tc_tensor
+        *kept_output; /* pndm: weighted sum of outputs; heun: the first derivative */
+    int order;        /* unipc: of the last step */
 };
 
 /* ---- scheduler_config.c ---- */
@@ -52,7 +53,8 @@ bool scheduler_refuse_flags(const struct json *object, const char *const *keys, 
 
 /* A string among `names`, whose place becomes *choice; absent: *choice stays. */
 bool scheduler_read_choice(const struct json *object, const char *key,
-                           const char *const *names, int count, int *choice, struct err *e);
+                           const char *const *names, int count, int *choice,
+                           struct err *e);
 
 /* final_sigmas_type */
 bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *object,
@@ -68,10 +70,11 @@ bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *o
 bool scheduler_make_alphas(struct scheduler *sch, float last, struct err *e);
 
 /* Fills in evaluations and allocates as many timesteps, and sigmas if asked for. */
-bool scheduler_allocate(struct scheduler *sch, int evaluations, bool sigmas, struct err *e);
+bool scheduler_allocate(struct scheduler *sch, int evaluations, bool sigmas,
+                        struct err *e);
 
-/* Writes `steps` timesteps, descending. The multistep solvers of `one_more` space one point
- * more and drop the last; `whole` rounds to integers where spacing is linspace. */
+/* Writes `steps` timesteps, descending. The multistep solvers of `one_more` space one
+ * point more and drop the last; `whole` rounds to integers where spacing is linspace. */
 void scheduler_space(const struct scheduler *sch, bool one_more, bool whole, double *out);
 
 /* sqrt((1 - alpha) / alpha) at a training timestep */
@@ -89,8 +92,8 @@ double scheduler_sigma_to_timestep(const struct scheduler *sch, double sigma);
 /* What DPM-Solver++ and UniPC begin with; Karras timesteps are not rounded yet. */
 bool scheduler_start_multistep(struct scheduler *sch, struct err *e);
 
-/* Of the variance-preserving process at noise level sigma: the scale of the signal, and the
- * log of signal over noise, infinite at sigma 0. */
+/* Of the variance-preserving process at noise level sigma: the scale of the signal, and
+ * the log of signal over noise, infinite at sigma 0. */
 float scheduler_alpha_of(float sigma);
 float scheduler_lambda_of(float sigma);
 

@@ -1,5 +1,6 @@
-/* scheduler_noise.c: the noise schedules that all schedulers draw on: betas, alphas, sigmas,
- * and the timesteps among them. Leaves what is done with them to the schedulers. */
+/* scheduler_noise.c: the noise schedules that all schedulers draw on: betas, alphas,
+ * sigmas, and the timesteps among them. Leaves what is done with them to the schedulers.
+ */
 #include "diffusion/scheduler_kind.h"
 
 #include <math.h>
@@ -10,8 +11,8 @@ static void linspace(float start, float end, int count, float *out)
 {
     float step = (end - start) / (float)(count - 1);
     for (int i = 0; i < count; i++)
-        out[i] = i < count / 2 ? start + step * (float)i
-                               : end - step * (float)(count - i - 1);
+        out[i] =
+            i < count / 2 ? start + step * (float)i : end - step * (float)(count - i - 1);
 }
 
 /* diffusers: betas_for_alpha_bar, "cosine" */
@@ -51,7 +52,8 @@ static void accumulate(const float *betas, int count, float *alphas)
     }
 }
 
-/* diffusers: rescale_zero_terminal_snr (Lin et al. 2023, algorithm 1). `roots` is scratch. */
+/* diffusers: rescale_zero_terminal_snr (Lin et al. 2023, algorithm 1). `roots` is
+ * scratch. */
 static void rescale_betas(float *betas, int count, float *roots)
 {
     accumulate(betas, count, roots);
@@ -87,7 +89,8 @@ bool scheduler_make_alphas(struct scheduler *sch, float last, struct err *e)
     return true;
 }
 
-bool scheduler_allocate(struct scheduler *sch, int evaluations, bool sigmas, struct err *e)
+bool scheduler_allocate(struct scheduler *sch, int evaluations, bool sigmas,
+                        struct err *e)
 {
     sch->evaluations = evaluations;
     sch->timesteps = calloc((size_t)evaluations, sizeof *sch->timesteps);
@@ -107,9 +110,9 @@ void scheduler_space(const struct scheduler *sch, bool one_more, bool whole, dou
         switch (sch->config.timestep_spacing) {
         case SPACING_LINSPACE: {
             /* A single point is the bottom, timestep 0 (numpy.linspace). */
-            double t = points == 1      ? 0
-                       : i == 0         ? train - 1
-                                        : up * ((train - 1.0) / (points - 1));
+            double t = points == 1 ? 0
+                       : i == 0    ? train - 1
+                                   : up * ((train - 1.0) / (points - 1));
             out[i] = whole ? rint(t) : (float)t;
             break;
         }
@@ -139,7 +142,8 @@ double scheduler_sigma_between(const struct scheduler *sch, double timestep)
     if (timestep >= last)
         return scheduler_sigma_at(sch, last);
     int below = (int)timestep;
-    double low = scheduler_sigma_at(sch, below), high = scheduler_sigma_at(sch, below + 1);
+    double low = scheduler_sigma_at(sch, below),
+           high = scheduler_sigma_at(sch, below + 1);
     return (high - low) * (timestep - below) + low;
 }
 

@@ -13,7 +13,8 @@ static void set_defaults(struct scheduler_config *c)
     c->timestep_spacing = SPACING_LEADING;
 }
 
-static bool read(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_fields(struct scheduler_config *c, const struct json *object,
+                        struct err *e)
 {
     return config_may_bool(object, "skip_prk_steps", &c->skip_prk_steps, e) &&
            config_may_bool(object, "set_alpha_to_one", &c->set_alpha_to_one, e);
@@ -63,8 +64,8 @@ static bool start(struct scheduler *sch, struct err *e)
     int evaluations = skip ? steps + (steps > 1) : PRK_EVALUATIONS + steps - PRK_STEPS;
     if (!skip && steps <= PRK_STEPS)
         return err_set(e, ERR_INPUT,
-                       "steps: found %d, expected at least %d without skip_prk_steps", steps,
-                       PRK_STEPS + 1);
+                       "steps: found %d, expected at least %d without skip_prk_steps",
+                       steps, PRK_STEPS + 1);
     double *spaced = calloc((size_t)steps, sizeof *spaced);
     bool ok = spaced || err_set(e, ERR_MEMORY, "out of memory for %d timesteps", steps);
     ok = ok && scheduler_make_alphas(sch, 0, e) &&
@@ -95,9 +96,9 @@ static tc_tensor *transfer(tc_scope *s, const struct scheduler *sch, int t, int 
         output = tc_combine(s, 2, (double[]){sqrtf(alpha), sqrtf(beta)},
                             (tc_tensor *[]){output, x});
     float below = alpha * sqrtf(beta_prev) + sqrtf(alpha * beta * alpha_prev);
-    return tc_combine(s, 2,
-                      (double[]){sqrtf(alpha_prev / alpha), -(alpha_prev - alpha) / below},
-                      (tc_tensor *[]){x, output});
+    return tc_combine(
+        s, 2, (double[]){sqrtf(alpha_prev / alpha), -(alpha_prev - alpha) / below},
+        (tc_tensor *[]){x, output});
 }
 
 static tc_tensor *step_prk(tc_scope *s, struct scheduler *sch, int i, tc_tensor *output,
@@ -109,14 +110,15 @@ static tc_tensor *step_prk(tc_scope *s, struct scheduler *sch, int i, tc_tensor 
     int t_prev = (int)sch->timesteps[i] - (i % 2 ? 0 : half);
     if (stage == 0) {
         scheduler_remember(sch, scheduler_keep(sch, output), PLMS_ORDER);
-        sch->kept_sample = tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
+        sch->kept_sample =
+            tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
         sch->kept_output = tc_replace(sch->scope, sch->kept_output,
                                       tc_scale(sch->scope, output, weight[0]));
     } else {
-        sch->kept_output = tc_replace(
-            sch->scope, sch->kept_output,
-            tc_combine(sch->scope, 2, (double[]){1, weight[stage]},
-                       (tc_tensor *[]){sch->kept_output, output}));
+        sch->kept_output =
+            tc_replace(sch->scope, sch->kept_output,
+                       tc_combine(sch->scope, 2, (double[]){1, weight[stage]},
+                                  (tc_tensor *[]){sch->kept_output, output}));
     }
     if (stage == 3)
         output = sch->kept_output;
@@ -141,9 +143,11 @@ static tc_tensor *step_plms(tc_scope *s, struct scheduler *sch, int i, tc_tensor
         return transfer(s, sch, t + stride, t, output, sch->kept_sample);
     }
     if (i == 0)
-        sch->kept_sample = tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
+        sch->kept_sample =
+            tc_replace(sch->scope, sch->kept_sample, scheduler_keep(sch, x));
     scheduler_remember(sch, scheduler_keep(sch, output), PLMS_ORDER);
-    output = tc_combine(s, sch->history_count, weights[sch->history_count - 1], sch->history);
+    output =
+        tc_combine(s, sch->history_count, weights[sch->history_count - 1], sch->history);
     return transfer(s, sch, t, t - stride, output, x);
 }
 
@@ -160,7 +164,7 @@ const struct scheduler_kind scheduler_pndm = {
     .name = "pndm",
     .class_name = "PNDMScheduler",
     .set_defaults = set_defaults,
-    .read = read,
+    .read = read_fields,
     .start = start,
     .step = step,
 };

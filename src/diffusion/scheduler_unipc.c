@@ -1,6 +1,6 @@
-/* scheduler_unipc.c: UniPC, a predictor and a corrector of one family (Zhao et al. 2023, B(h)
- * version; diffusers: UniPCMultistepScheduler with predict_x0). Leaves noise schedules to
- * scheduler_noise.c. */
+/* scheduler_unipc.c: UniPC, a predictor and a corrector of one family (Zhao et al. 2023,
+ * B(h) version; diffusers: UniPCMultistepScheduler with predict_x0). Leaves noise
+ * schedules to scheduler_noise.c. */
 #include "diffusion/scheduler_kind.h"
 
 #include <math.h>
@@ -32,7 +32,8 @@ static bool read_rest(const struct json *object, struct err *e)
                                    "found false, expected true (not supported)");
 }
 
-static bool read(struct scheduler_config *c, const struct json *object, struct err *e)
+static bool read_fields(struct scheduler_config *c, const struct json *object,
+                        struct err *e)
 {
     static const char *const refused[] = {
         "thresholding",    "use_exponential_sigmas", "use_beta_sigmas",
@@ -67,7 +68,8 @@ static bool start(struct scheduler *sch, struct err *e)
     return true;
 }
 
-/* Solves a small system by elimination with row pivoting, in f32 as torch.linalg.solve. */
+/* Solves a small system by elimination with row pivoting, in f32 as torch.linalg.solve.
+ */
 static void solve(int n, float a[MAX_ORDER][MAX_ORDER], float *b)
 {
     for (int k = 0; k < n; k++) {
@@ -104,7 +106,8 @@ struct expansion {
     float rho[MAX_ORDER]; /* weights of the differences there */
 };
 
-/* `unknowns`: 0 to `order` weights are wanted (order - 1: predictor, order: corrector). */
+/* `unknowns`: 0 to `order` weights are wanted (order - 1: predictor, order: corrector).
+ */
 static void expand(struct expansion *x, const struct scheduler *sch, int from, int order,
                    int unknowns)
 {
@@ -132,9 +135,10 @@ static void expand(struct expansion *x, const struct scheduler *sch, int from, i
         solve(unknowns, rows, x->rho);
 }
 
-/* The latent at the point after `from`, from the latent x at `from` and the predictions in
- * the history, whose newest is at `from`; `output`, the prediction at the point itself,
- * makes it the corrector (diffusers: multistep_uni_p_bh_update, multistep_uni_c_bh_update).
+/* The latent at the point after `from`, from the latent x at `from` and the predictions
+ * in the history, whose newest is at `from`; `output`, the prediction at the point
+ * itself, makes it the corrector (diffusers: multistep_uni_p_bh_update,
+ * multistep_uni_c_bh_update).
  */
 static tc_tensor *update(tc_scope *s, const struct scheduler *sch, int from, int order,
                          tc_tensor *x, tc_tensor *output)
@@ -182,7 +186,7 @@ const struct scheduler_kind scheduler_unipc = {
     .has_zero_snr = true,
     .predicts_sample = true,
     .set_defaults = set_defaults,
-    .read = read,
+    .read = read_fields,
     .start = start,
     .step = step,
 };

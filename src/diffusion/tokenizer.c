@@ -93,7 +93,8 @@ static const struct special_token *special_at(const struct tokenizer *t,
     for (size_t i = 0; i < t->special.count; i++) {
         const struct special_token *s = &t->special.tokens[i];
         size_t size = s->normal.count;
-        if (s->normalized && size > 0 && size <= count && (!best || size > best->normal.count) &&
+        if (s->normalized && size > 0 && size <= count &&
+            (!best || size > best->normal.count) &&
             memcmp(points, s->normal.points, size * sizeof *points) == 0)
             best = s;
     }
@@ -210,7 +211,8 @@ static bool check_prompt(const char *prompt, size_t size, struct err *e)
         return err_set(e, ERR_INPUT, "prompt: found %zu bytes, expected at most %d", size,
                        TOKENIZER_PROMPT_LIMIT);
     if (!utf8_valid(prompt, size, &bad))
-        return err_set(e, ERR_INPUT, "prompt: found byte 0x%02X at offset %zu, expected UTF-8",
+        return err_set(e, ERR_INPUT,
+                       "prompt: found byte 0x%02X at offset %zu, expected UTF-8",
                        (unsigned)(unsigned char)prompt[bad], bad);
     return true;
 }

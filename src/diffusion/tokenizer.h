@@ -35,10 +35,10 @@ struct token_info {
 
 #define TOKENIZER_PROMPT_LIMIT 65536 /* bytes */
 
-/* Encodes a prompt (UTF-8, at most TOKENIZER_PROMPT_LIMIT bytes) into exactly `max_length`
- * (at least 2) ids: begin, tokens, end, padding. Literal special tokens in the prompt
- * become their ids, as in the reference. `info` may be NULL. ERR_INPUT names the offset of
- * what is not UTF-8. */
+/* Encodes a prompt (UTF-8, at most TOKENIZER_PROMPT_LIMIT bytes) into exactly
+ * `max_length` (at least 2) ids: begin, tokens, end, padding. Literal special tokens in
+ * the prompt become their ids, as in the reference. `info` may be NULL. ERR_INPUT names
+ * the offset of what is not UTF-8. */
 bool tokenizer_encode(const struct tokenizer *t, const char *prompt, int64_t *ids,
                       int max_length, struct token_info *info, struct err *e);
 

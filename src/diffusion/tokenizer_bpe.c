@@ -90,7 +90,8 @@ static int32_t *name_slot(const struct bpe *b, const char *name, size_t size)
     size_t at = hash_bytes(name, size) & (b->by_name_size - 1);
     for (;; at = (at + 1) & (b->by_name_size - 1)) {
         int32_t id = b->by_name[at];
-        if (id < 0 || (b->tokens[id].size == size && memcmp(b->tokens[id].name, name, size) == 0))
+        if (id < 0 ||
+            (b->tokens[id].size == size && memcmp(b->tokens[id].name, name, size) == 0))
             return &b->by_name[at];
     }
 }
@@ -149,8 +150,8 @@ static bool grow_tokens(struct bpe *b, int32_t *capacity, int32_t id, struct err
     return true;
 }
 
-static bool read_token(struct bpe *b, struct json_scan *scan, const struct json_token *key,
-                       int32_t *capacity, struct err *e)
+static bool read_token(struct bpe *b, struct json_scan *scan,
+                       const struct json_token *key, int32_t *capacity, struct err *e)
 {
     struct json_token value;
     int32_t id;
@@ -169,9 +170,9 @@ static bool read_token(struct bpe *b, struct json_scan *scan, const struct json_
     if (!grow_tokens(b, capacity, id, e))
         return false;
     if (b->tokens[id].name)
-        return err_set(e, ERR_INPUT, "line %zu: token \"%s\": found id %d, which is \"%s\"",
-                       scan->token_line, STR_SHOW(key->text), (int)id,
-                       STR_SHOW(b->tokens[id].name));
+        return err_set(
+            e, ERR_INPUT, "line %zu: token \"%s\": found id %d, which is \"%s\"",
+            scan->token_line, STR_SHOW(key->text), (int)id, STR_SHOW(b->tokens[id].name));
     b->tokens[id] = (struct bpe_token){key->text, key->size};
     return true;
 }
@@ -185,7 +186,8 @@ static bool scan_vocab(struct bpe *b, size_t size, struct err *e)
     if (!json_scan_next(&scan, &token, e))
         return false;
     if (token.kind != JSON_TOKEN_OPEN_OBJECT)
-        return err_set(e, ERR_INPUT, "line %zu: found %s, expected an object of token: id",
+        return err_set(e, ERR_INPUT,
+                       "line %zu: found %s, expected an object of token: id",
                        scan.token_line, json_token_name(token.kind));
     for (;;) {
         if (!json_scan_next(&scan, &token, e))
@@ -250,8 +252,9 @@ static bool known_token(const struct bpe *b, const char *name, size_t size, int3
         return true;
     char shown[168];
     str_escape(shown, sizeof shown, name, size);
-    return err_set(e, ERR_INPUT, "line %zu: found \"%s\", expected a token of the vocabulary",
-                   line, shown);
+    return err_set(e, ERR_INPUT,
+                   "line %zu: found \"%s\", expected a token of the vocabulary", line,
+                   shown);
 }
 
 static bool read_merge(struct bpe *b, char *text, size_t size, size_t line, int32_t rank,
@@ -263,9 +266,10 @@ static bool read_merge(struct bpe *b, char *text, size_t size, size_t line, int3
     if (left == 0 || right == 0 || memchr(space + 1, ' ', right)) {
         char shown[168];
         str_escape(shown, sizeof shown, text, size);
-        return err_set(e, ERR_INPUT,
-                       "line %zu: found \"%s\", expected two tokens with one space between",
-                       line, shown);
+        return err_set(
+            e, ERR_INPUT,
+            "line %zu: found \"%s\", expected two tokens with one space between", line,
+            shown);
     }
     struct bpe_merge merge = {.rank = rank};
     if (!known_token(b, text, left, &merge.left, line, e) ||
@@ -319,7 +323,8 @@ done:
     return ok || err_in_file(e, path);
 }
 
-bool bpe_read(struct bpe *b, const char *vocab_path, const char *merges_path, struct err *e)
+bool bpe_read(struct bpe *b, const char *vocab_path, const char *merges_path,
+              struct err *e)
 {
     return read_vocab(b, vocab_path, e) && read_merges(b, merges_path, e);
 }

@@ -41,8 +41,8 @@ struct bpe {
     int32_t byte_id[2][256];  /* of a lone byte; [1]: at the end of a word; -1: none */
 };
 
-/* Reads vocab.json and merges.txt; a "#version" line, CRLF and a missing final newline are
- * tolerated in the second. ERR_INPUT names file, line and token. */
+/* Reads vocab.json and merges.txt; a "#version" line, CRLF and a missing final newline
+ * are tolerated in the second. ERR_INPUT names file, line and token. */
 bool bpe_read(struct bpe *b, const char *vocab_path, const char *merges_path,
               struct err *e);
 

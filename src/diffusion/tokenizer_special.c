@@ -22,8 +22,8 @@ struct sources {
     struct json_document config, map, added;
 };
 
-static bool read_optional(struct json_document *d, const char *directory, const char *name,
-                          struct err *e)
+static bool read_optional(struct json_document *d, const char *directory,
+                          const char *name, struct err *e)
 {
     char *path = str_path(directory, name);
     if (!path)
@@ -44,8 +44,8 @@ static struct special_token *find(const struct special_tokens *s, const char *na
 
 /* Declares a token; a later declaration of the same name replaces the earlier one
  * (tokenizers: AddedVocabulary::add_tokens). */
-static bool declare(struct special_tokens *s, const char *name, int32_t id, bool normalized,
-                    struct err *e)
+static bool declare(struct special_tokens *s, const char *name, int32_t id,
+                    bool normalized, struct err *e)
 {
     struct special_token *token = find(s, name);
     if (!token) {
@@ -75,7 +75,8 @@ static bool read_flags(const struct json *value, bool *normalized, struct err *e
         if (!config_may_bool(value, refused[i], &set, e))
             return false;
         if (set)
-            return json_fail(json_get(value, refused[i]), e, "found true, expected false");
+            return json_fail(json_get(value, refused[i]), e,
+                             "found true, expected false");
     }
     return config_may_bool(value, "normalized", normalized, e);
 }
@@ -128,8 +129,9 @@ static bool read_added(struct special_tokens *s, const struct bpe *b,
 }
 
 /* One of bos_token and its like: a string, or an object as above. */
-static bool read_role(struct special_tokens *s, const struct bpe *b, const struct json *object,
-                      const char *role, const char *otherwise, int32_t *id, struct err *e)
+static bool read_role(struct special_tokens *s, const struct bpe *b,
+                      const struct json *object, const char *role, const char *otherwise,
+                      int32_t *id, struct err *e)
 {
     const char *name = otherwise;
     bool normalized = false;
@@ -146,8 +148,8 @@ static bool read_role(struct special_tokens *s, const struct bpe *b, const struc
     const struct special_token *known = find(s, name);
     *id = known ? known->id : bpe_find(b, name, strlen(name));
     if (*id < 0)
-        return err_set(e, ERR_INPUT, "%s: found \"%s\", expected a token of vocab.json", role,
-                       STR_SHOW(name));
+        return err_set(e, ERR_INPUT, "%s: found \"%s\", expected a token of vocab.json",
+                       role, STR_SHOW(name));
     /* What the list of added tokens says about a token stands. */
     if (known && known < s->tokens + s->added)
         return true;

@@ -11,9 +11,9 @@ enum { CAPITAL_I_WITH_DOT = 0x130, COMBINING_DOT_ABOVE = 0x307 };
 /* Unicode's White_Space: what \s matches in the reference's regular expressions. */
 static bool is_space(int32_t c)
 {
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-           c == 0x205F || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 static bool is_letter(int32_t c)
@@ -64,8 +64,8 @@ static void collapse_spaces(struct text *t)
     t->count = kept;
 }
 
-/* Rust's char::to_lowercase: one character at a time, so a final sigma is not special, and
- * the only character that becomes two is U+0130. */
+/* Rust's char::to_lowercase: one character at a time, so a final sigma is not special,
+ * and the only character that becomes two is U+0130. */
 static void lower_case(struct text *t)
 {
     size_t dotted = 0;
@@ -118,9 +118,9 @@ static size_t contraction(const struct word_walk *walk, size_t at)
     return 0;
 }
 
-/* A literal special token that was not taken as one (it came about by lower-casing) is one
- * match of CLIPTokenizer's expression, which ByteLevel's then splits: its "|>" ends a word
- * whatever follows. */
+/* A literal special token that was not taken as one (it came about by lower-casing) is
+ * one match of CLIPTokenizer's expression, which ByteLevel's then splits: its "|>" ends a
+ * word whatever follows. */
 static size_t marker_end(const struct word_walk *walk, size_t at)
 {
     static const char *const all[] = {"<|startoftext|>", "<|endoftext|>"};

@@ -1,5 +1,5 @@
-/* tokenizer_text.h: text as CLIP's tokenizer sees it: normalised code points, and the words
- * in them. Leaves ids to tokenizer_bpe.h.
+/* tokenizer_text.h: text as CLIP's tokenizer sees it: normalised code points, and the
+ * words in them. Leaves ids to tokenizer_bpe.h.
  *
  * Source: transformers, CLIPTokenizer (its normalizer and pre_tokenizer). Unicode data is
  * utf8proc's; characters that are younger than one of the two tables are what the other

@@ -78,8 +78,7 @@ static bool check_heads(const struct perceptual *p, struct err *e)
     bool ok = true;
     for (int i = 0; ok && i < VGG_TAPS; i++) {
         int64_t channels = p->config.channels[(int[]){1, 3, 6, 9, 12}[i]];
-        weights node = w_at(p->heads, "lin%d.model.1.weight", i);
-        tc_tensor *x = w_tensor(s, node, SHAPE(1, channels, 1, 1));
+        tc_tensor *x = w_tensor(s, lpips_head(p->heads, i), SHAPE(1, channels, 1, 1));
         x = tc_amin(s, tc_reshape(s, x, SHAPE(channels)), 0);
         double least;
         ok = tc_to_host(s, x, TC_F64, &least, sizeof least) || tc_check(s, e);

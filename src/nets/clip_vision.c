@@ -29,8 +29,8 @@ static tc_tensor *embeddings(tc_scope *up, weights w, const struct clip_vision_c
     tc_tensor *token = w_tensor(s, w_at(w, "class_embedding"), SHAPE(width));
     token = tc_expand(s, token, SHAPE(tc_size(x, 0), 1, width));
     tc_tensor *h = tc_cat(s, 2, (tc_tensor *[]){token, patches(s, w, c, x)}, 1);
-    tc_tensor *positions = w_tensor(s, w_at(w, "position_embedding.weight"),
-                                    SHAPE(grid * grid + 1, width));
+    tc_tensor *positions =
+        w_tensor(s, w_at(w, "position_embedding.weight"), SHAPE(grid * grid + 1, width));
     return tc_pop(s, nn_tap(s, w, tc_add(s, h, positions)));
 }
 

@@ -69,6 +69,15 @@ void vgg_unit_maps(tc_scope *s, weights w, const struct vgg_config *c, tc_tensor
     }
 }
 
+weights lpips_head(weights heads, int i)
+{
+    weights all[VGG_TAPS] = {
+        w_at(heads, "lin0.model.1.weight"), w_at(heads, "lin1.model.1.weight"),
+        w_at(heads, "lin2.model.1.weight"), w_at(heads, "lin3.model.1.weight"),
+        w_at(heads, "lin4.model.1.weight")};
+    return all[i];
+}
+
 /* [1,C,h,w], [M,C,h,w] -> [M] */
 static tc_tensor *map_distance(tc_scope *up, weights head, tc_tensor *a, tc_tensor *b)
 {
@@ -92,7 +101,7 @@ tc_tensor *lpips_distance(tc_scope *up, weights heads, tc_tensor *const a[VGG_TA
 
     tc_tensor *sum = NULL;
     for (int i = 0; i < VGG_TAPS; i++) {
-        weights head = heads.node ? w_at(heads, "lin%d.model.1.weight", i) : heads;
+        weights head = heads.node ? lpips_head(heads, i) : heads;
         tc_tensor *d = map_distance(s, head, a[i], b[i]);
         sum = i == 0 ? d : tc_add(s, sum, d);
     }

@@ -4,9 +4,10 @@
 #include "nets/unet_transformer.h"
 #include "nets/blocks.h"
 
-#define LAYER_NORM_EPS 1e-5 /* diffusers: BasicTransformerBlock, norm_eps */
-#define GROUP_NORM_EPS                                                                   \
-    1e-6 /* diffusers: Transformer2DModel, whatever the UNet's norm_eps */
+/* diffusers fixes both, whatever the UNet's norm_eps: BasicTransformerBlock,
+ * Transformer2DModel */
+#define LAYER_NORM_EPS 1e-5
+#define GROUP_NORM_EPS 1e-6
 
 /* x [B,T,D] -> [B,T,D] */
 static tc_tensor *self_attention(tc_scope *up, weights w, int heads, tc_tensor *x)

@@ -169,7 +169,8 @@ static bool draw_row(struct canvas *c, int row)
     bool first = row == c->page.row;
     if (heading) {
         c->y += first ? 0 : l->unit;
-        rule(c);
+        if (!first || f->title)
+            rule(c);
         c->y += l->unit / 2;
         if (!set_text(c, &l->heading, heading, 2 * l->unit, inner_width(c), 2))
             return false;

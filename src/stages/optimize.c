@@ -63,7 +63,8 @@ static bool check_settings(const struct optimize *o, struct err *e)
                        "vq-size: found %lldx%lld, expected multiples of %lld from 16 on",
                        (long long)o->height, (long long)o->width, (long long)factor);
     if (t->epochs < 1 || t->decay_every < 1 || t->pool < 1 || t->pool > 65536 ||
-        t->crop_batch < 0 || !(t->rate > 0) || t->crops.group_count < 1)
+        t->crop_batch < 0 || !(t->rate > 0) || t->crops.group_count < 1 ||
+        (t->clip_weight == 0 && t->perceptual_weight == 0))
         return err_set(e, ERR_USAGE, "optimize: a setting is out of its range");
     return true;
 }
@@ -106,8 +107,9 @@ static void take_range(struct optimize *o)
 static struct optimize_state state_start(const struct optimize *o, tc_tensor *z)
 {
     tc_scope *s = o->scope;
-    tc_tensor *none = tc_scale(s, z, 0);
-    return (struct optimize_state){z, none, optimize_copy(s, none), 0};
+    struct tc_shape shape = SHAPE(1, tc_size(z, 1), tc_size(z, 2), tc_size(z, 3));
+    return (struct optimize_state){z, tc_zeros(s, o->dtype, shape),
+                                   tc_zeros(s, o->dtype, shape), 0};
 }
 
 static void state_copy(const struct optimize *o, struct optimize_state *to,
@@ -190,10 +192,9 @@ int64_t optimize_skipped(const struct optimize *o)
 /* ---- One epoch -----------------------------------------------------------------------
  */
 
-/* Losses and gradient of the candidate at present; the gradient is owned by `s`. All that
- * the host has to know comes over in one copy. */
-static bool differentiate(struct optimize *o, tc_scope *s, tc_tensor **gradient,
-                          struct optimize_losses *losses, bool *finite)
+/* All that the host has to know comes over in one copy. */
+bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
+                            struct optimize_losses *losses, bool *finite)
 {
     int windows[CROPS_MAX_GROUPS * CROPS_MAX_COUNT];
     double values[2 * OPTIMIZE_MAX_PARENTS + 2];
@@ -224,7 +225,7 @@ static bool differentiate_in_memory(struct optimize *o, tc_scope *s, tc_tensor *
                                     struct optimize_losses *losses, bool *finite,
                                     struct err *e)
 {
-    while (!differentiate(o, s, gradient, losses, finite)) {
+    while (!optimize_differentiate(o, s, gradient, losses, finite)) {
         struct err failure = {0};
         tc_check(s, &failure);
         if (failure.code != ERR_MEMORY || o->crop_batch == 1)

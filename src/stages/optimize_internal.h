@@ -72,6 +72,11 @@ tc_tensor *candidate_picture(tc_scope *s, const struct optimize *o, tc_tensor *z
 /* Where the candidate starts, at the layer; owned by `s`. */
 tc_tensor *candidate_start(tc_scope *s, const struct optimize *o);
 
+/* Losses of the candidate at present on the windows of its epoch, and their gradient, owned
+ * by `s`. *finite: whether all of it is. False after a failure. */
+bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
+                            struct optimize_losses *losses, bool *finite);
+
 /* A copy of x, owned by `s`, whose memory nothing else holds. */
 tc_tensor *optimize_copy(tc_scope *s, tc_tensor *x);
 

@@ -65,12 +65,183 @@ static bool counters_read(struct optimize *o, const char *text)
 }
 
 /* Of everything that the file says, so that a flipped bit cannot go unseen. */
-static bool checksum(const unsigned char *bytes, size_t size, const char *counters,
-                     const char *identity, char hex[65], struct err *e)
+static void checksum(const unsigned char *bytes, size_t size, const char *counters,
+                     const char *identity, char hex[SHA256_HEX])
 {
-    struct sha256 *hash = sha256_new();
-    bool ok = hash && sha256_add(hash, bytes, size) &&
-              sha256_add(hash, counters, strlen(counters) + 1) &&
-              sha256_add(hash, identity, strlen(identity) + 1) && sha256_end(hash, hex);
-    return ok || err_set(e, ERR_MEMORY, "no host memory for a checksum");
+    struct sha256 hash;
+    sha256_begin(&hash);
+    sha256_add(&hash, bytes, size);
+    sha256_add(&hash, counters, strlen(counters) + 1);
+    sha256_add(&hash, identity, strlen(identity) + 1);
+    sha256_end(&hash, hex);
+}
+
+/* "path.previous"; the caller frees it. */
+static char *previous_path(const char *path, struct err *e)
+{
+    struct str text = {0};
+    str_addf(&text, "%s.previous", path);
+    char *previous = str_take(&text);
+    if (!previous)
+        err_set(e, ERR_MEMORY, "no host memory for a path");
+    return previous;
+}
+
+static bool write_file(const struct optimize *o, const char *path,
+                       const unsigned char *bytes, const char *identity, struct err *e)
+{
+    size_t size = tensor_bytes(o);
+    char counters[256], hex[SHA256_HEX];
+    struct safetensors_tensor tensors[TENSORS];
+    counters_write(o, counters, sizeof counters);
+    checksum(bytes, TENSORS * size, counters, identity, hex);
+    for (int i = 0; i < TENSORS; i++) {
+        tensors[i] = (struct safetensors_tensor){
+            .name = tensor_names[i],
+            .dtype = o->dtype == TC_F64 ? FILE_F64 : FILE_F32,
+            .rank = 4,
+            .data = bytes + (size_t)i * size,
+        };
+        for (int k = 0; k < 4; k++)
+            tensors[i].dim[k] = tc_size(o->now.z, k);
+    }
+    struct safetensors_text texts[] = {{"diffens.optimize", FORMAT_VERSION},
+                                       {"counters", counters},
+                                       {"identity", identity},
+                                       {"sha256", hex}};
+    return safetensors_write(path, tensors, TENSORS, texts,
+                             sizeof texts / sizeof *texts, e);
+}
+
+static bool keep_previous(const char *path, struct err *e)
+{
+    char *previous = previous_path(path, e);
+    if (!previous)
+        return false;
+    bool ok = rename(path, previous) == 0 || errno == ENOENT ||
+              err_set(e, ERR_OUTPUT, "%s: %s", STR_SHOW(previous), strerror(errno));
+    free(previous);
+    return ok;
+}
+
+bool optimize_save(struct optimize *o, const char *path, const char *identity,
+                   struct err *e)
+{
+    size_t size = tensor_bytes(o);
+    unsigned char *bytes = malloc(TENSORS * size);
+    bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory for a state of %zu bytes",
+                               TENSORS * size);
+    for (int i = 0; ok && i < TENSORS; i++)
+        ok = tc_to_host(o->scope, *tensor_at(o, i), o->dtype, bytes + (size_t)i * size,
+                        size) ||
+             tc_check(o->scope, e);
+    ok = ok && keep_previous(path, e) && write_file(o, path, bytes, identity, e);
+    free(bytes);
+    return ok;
+}
+
+/* ---- Going on ------------------------------------------------------------------------
+ */
+
+static bool read_tensors(const struct optimize *o, const struct tensor_file *file,
+                         unsigned char *bytes, struct err *e)
+{
+    size_t size = tensor_bytes(o);
+    for (int i = 0; i < TENSORS; i++) {
+        const struct tensor_entry *entry = tensor_file_find(file, tensor_names[i]);
+        bool fits = entry && entry->rank == 4 && entry->bytes == size &&
+                    entry->dtype == (o->dtype == TC_F64 ? FILE_F64 : FILE_F32);
+        for (int k = 0; fits && k < 4; k++)
+            fits = entry->dim[k] == tc_size(o->now.z, k);
+        if (!fits)
+            return err_set(e, ERR_INPUT,
+                           "%s: found %s, expected a latent of this run's shape and type",
+                           tensor_names[i], entry ? "another tensor" : "no such tensor");
+        if (!tensor_file_read(file, entry, bytes + (size_t)i * size, e))
+            return false;
+    }
+    return true;
+}
+
+static const char *text_of(const struct tensor_file *file, const char *key)
+{
+    const char *text = tensor_file_metadata(file, key);
+    return text ? text : "";
+}
+
+static bool check_texts(const struct tensor_file *file, const char *identity,
+                        struct err *e)
+{
+    const char *version = text_of(file, "diffens.optimize");
+    if (strcmp(version, FORMAT_VERSION) != 0)
+        return err_set(e, ERR_INPUT, "format: found \"%s\", expected \"%s\"",
+                       STR_SHOW(version), FORMAT_VERSION);
+    const char *found = text_of(file, "identity");
+    return strcmp(found, identity) == 0 ||
+           err_set(e, ERR_INPUT,
+                   "identity: found \"%s\", expected \"%s\": saved by a run with other "
+                   "options or inputs",
+                   STR_SHOW(found), STR_SHOW(identity));
+}
+
+/* Takes over what was read: nothing before this has changed `o`. */
+static bool take_over(struct optimize *o, const unsigned char *bytes, struct err *e)
+{
+    size_t size = tensor_bytes(o);
+    struct tc_shape shape = SHAPE(1, tc_size(o->now.z, 1), tc_size(o->now.z, 2),
+                                  tc_size(o->now.z, 3));
+    for (int i = 0; i < TENSORS; i++) {
+        tc_tensor **place = tensor_at(o, i);
+        *place = tc_replace(
+            o->scope, *place,
+            tc_from_host(o->scope, o->dtype, shape, bytes + (size_t)i * size));
+    }
+    return tc_check(o->scope, e);
+}
+
+static bool read_state(struct optimize *o, const char *path, const char *identity,
+                       struct err *e)
+{
+    struct tensor_file file = {0};
+    size_t size = TENSORS * tensor_bytes(o);
+    char hex[SHA256_HEX];
+    unsigned char *bytes = malloc(size);
+    bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory for a state");
+    ok = ok && tensor_file_open(&file, path, e) && check_texts(&file, identity, e) &&
+         read_tensors(o, &file, bytes, e);
+    if (ok) {
+        checksum(bytes, size, text_of(&file, "counters"), identity, hex);
+        ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
+              counters_read(o, text_of(&file, "counters"))) ||
+             err_set(e, ERR_INPUT, "sha256: found another one than that of the contents: "
+                                   "the file is damaged");
+    }
+    ok = ok && take_over(o, bytes, e);
+    tensor_file_close(&file);
+    free(bytes);
+    return ok || err_in_file(e, STR_SHOW(path));
+}
+
+bool optimize_restore(struct optimize *o, const char *path, const char *identity,
+                      bool *found, const struct progress *progress, struct err *e)
+{
+    struct stat status;
+    char *previous = previous_path(path, e);
+    bool ok = previous != NULL;
+    bool newer = ok && lstat(path, &status) == 0;
+    bool older = ok && lstat(previous, &status) == 0;
+    struct err first = {0};
+    *found = newer || older;
+    if (newer && !read_state(o, path, identity, &first)) {
+        if (older && first.code == ERR_INPUT)
+            progress_note(progress, NOTE_WARNING, "%s; going on from %s", first.message,
+                          STR_SHOW(previous));
+        ok = older && first.code == ERR_INPUT && read_state(o, previous, identity, e);
+        if (!ok)
+            *e = first;
+    } else if (ok && older && !newer) {
+        ok = read_state(o, previous, identity, e);
+    }
+    free(previous);
+    return ok;
 }

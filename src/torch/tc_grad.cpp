@@ -9,6 +9,7 @@
 #include <ATen/ops/asin.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/max_pool2d.h>
@@ -95,7 +96,9 @@ bool tc_adam_step(tc_scope *s, const struct tc_adam *adam, tc_tensor *x,
 
 tc_tensor *tc_relu(tc_scope *s, tc_tensor *x)
 {
-    return tc_run(s, "relu", {x}, [&] { return at::relu(x->value); });
+    return tc_run(s, "relu", {x}, [&] {
+        return x->value.is_meta() ? at::empty_like(x->value) : at::relu(x->value);
+    });
 }
 
 tc_tensor *tc_asin(tc_scope *s, tc_tensor *x)

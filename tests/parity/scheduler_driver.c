@@ -1,11 +1,11 @@
-/* scheduler_driver.c: runs schedulers for test_schedulers.py, which compares every step with
- * diffusers. The network is a fixed function of latent and timestep, so that errors add up
- * as in real use. Knows nothing of what is expected.
+/* scheduler_driver.c: runs schedulers for test_schedulers.py, which compares every step
+ * with diffusers. The network is a fixed function of latent and timestep, so that errors
+ * add up as in real use. Knows nothing of what is expected.
  *
  * Usage: scheduler_driver CASES LATENTS B C h w OUT
- * CASES: a line "CONFIG NAME STEPS" each, NAME "-" for the config's own class. LATENTS: f32
- * [B,C,h,w]. Writes for each case to OUT, as f64: the evaluations, init_noise_sigma, and for
- * each evaluation its timestep and the latents after it. */
+ * CASES: a line "CONFIG NAME STEPS" each, NAME "-" for the config's own class. LATENTS:
+ * f32 [B,C,h,w]. Writes for each case to OUT, as f64: the evaluations, init_noise_sigma,
+ * and for each evaluation its timestep and the latents after it. */
 #include "diffusion/scheduler.h"
 
 #include <stdio.h>

@@ -180,10 +180,10 @@ def test_settings(name, driver, tmp_path, observe):
     """A model's own class with the settings it knows, and the same handed on to another."""
     class_name = CLASSES[name]
     cases = [(label, {"_class_name": class_name, **settings}, None, steps)
-             for label, settings in SETTINGS.items() for steps in (1, 7, 20)
+             for label, settings in SETTINGS.items() for steps in (1, 7, 16)
              if accepted(class_name, label, steps)]
-    cases += [(f"{label} of PNDM", {"_class_name": "PNDMScheduler", **settings}, name, 20)
+    cases += [(f"{label} of PNDM", {"_class_name": "PNDMScheduler", **settings}, name, 16)
               for label, settings in SETTINGS.items()
-              if accepted(class_name, label, 20) and label != "sample"]
+              if accepted(class_name, label, 16) and label != "sample"]
     worst = compare(cases, driver, tmp_path)
     observe("schedulers", f"{name}, settings", "step, relative to the largest value", worst, LIMIT)

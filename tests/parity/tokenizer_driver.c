@@ -3,7 +3,8 @@
  *
  * Usage: tokenizer_driver DIRECTORY MAX_LENGTH STRINGS IDS DROPPED
  * STRINGS: NUL-terminated prompts. Writes for each: to IDS its count of tokens before
- * anything was cut and MAX_LENGTH ids, int64; to DROPPED the text that was cut and a NUL. */
+ * anything was cut and MAX_LENGTH ids, int64; to DROPPED the text that was cut and a NUL.
+ */
 #include "diffusion/tokenizer.h"
 #include "io/file.h"
 
@@ -39,7 +40,8 @@ int main(int argc, char **argv)
         return 2;
     struct tokenizer *t = tokenizer_load(argv[1], &e);
     FILE *out = fopen(argv[4], "wb"), *dropped = fopen(argv[5], "wb");
-    bool ok = t && out && dropped && file_read_all(argv[3], 1 << 30, &strings, &size, &e) &&
+    bool ok = t && out && dropped &&
+              file_read_all(argv[3], 1 << 30, &strings, &size, &e) &&
               encode_all(t, strings, size, atoi(argv[2]), out, dropped, &e);
     ok = out && fclose(out) == 0 && ok;
     ok = dropped && fclose(dropped) == 0 && ok;

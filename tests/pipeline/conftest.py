@@ -11,8 +11,6 @@ import pytest
 
 from ensembles import save_ensemble
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
 
 def run_program(command):
     """Runs it to its end; `peak` is the largest size it had in memory, in bytes."""
@@ -26,11 +24,9 @@ def run_program(command):
 
 
 @pytest.fixture(scope="session")
-def diffens():
+def diffens(build):
     """diffens("blend", ...) runs the program; a status other than `status` is a failure
     that shows what the program said."""
-    build = pathlib.Path(os.environ.get("DIFFENS_BUILD", ROOT / "build")).resolve()
-
     def run(*arguments, status=0):
         result = run_program([build / "diffens", *map(str, arguments)])
         assert result.status == status, result.stderr

@@ -1,0 +1,52 @@
+"""The program from outside: exit status, what goes to which stream."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("DIFFENS_BUILD", ROOT / "build")).resolve()
+
+
+def diffens(*arguments, stdout=subprocess.PIPE, **environment):
+    return subprocess.run([BUILD / "diffens", *arguments], stdout=stdout, text=True,
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **environment}, timeout=60)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["blend", "--help"], ["--version"]])
+def test_help_goes_to_stdout(arguments):
+    result = diffens(*arguments)
+    assert result.returncode == 0 and result.stdout and not result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["blend", "--help"], ["--version"]])
+def test_full_stdout_is_an_error(arguments):
+    with open("/dev/full", "w") as full:
+        result = diffens(*arguments, stdout=full)
+    assert result.returncode == 4
+    assert "standard output" in result.stderr and "No space left" in result.stderr
+
+
+@pytest.mark.parametrize("arguments, status, message", [
+    (["blend", "--promt", "x"], 2, "did you mean --prompt?"),
+    (["generate", "--prompts", "/nonexistent.json"], 3, "/nonexistent.json"),
+    (["generate", "--prompt", "x", "--ensemble", "nothing"], 3, "nothing"),
+    (["generate", "--prompt", "x", "--models", "nobody"], 2, "nobody"),
+    (["blend", "--prompt", "x", "--weights", "1"], 2, "--weights: found 1 numbers"),
+    (["blend", "--prompt", "x", "--models", "a,b,c"], 2, "--models: found 3, expected 2"),
+    (["generate", "--prompt", "x", "--out", "/nonexistent/run"], 4, "/nonexistent/run"),
+    (["generate", "--prompt", "x", "--log", "/nonexistent/log"], 4, "/nonexistent/log"),
+])
+def test_refusals(arguments, status, message, tmp_path):
+    folders = "".join(f'{{"name": "{m}", "path": "."}},' for m in "abc")[:-1]
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/ensemble.json").write_text(
+        f'{{"name": "demo", "diffusers": [{folders}], "vqgan": {{"path": "."}}}}')
+    result = diffens(*arguments, DIFFENS_MODELS=str(tmp_path), DIFFENS_ENSEMBLE="demo")
+    assert result.returncode == status, result.stderr
+    assert message in result.stderr
+    errors = [l for l in result.stderr.splitlines() if l.startswith("diffens: error: ")]
+    assert len(errors) == 1 and not result.stdout

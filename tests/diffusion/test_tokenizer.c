@@ -1,0 +1,279 @@
+/* test_tokenizer.c: broken tokenizer files are refused by name, harmless variants are
+ * not, and the edges of encoding. That the ids are right in general is shown by
+ * tests/parity/test_tokenizer.py. */
+#include "check.h"
+#include "diffusion/tokenizer.h"
+#include "unit/files.h"
+
+#include <time.h>
+
+#define SPECIALS "\"<|startoftext|>\": 7, \"<|endoftext|>\": 8"
+
+static const char vocab[] =
+    "{\"a\": 0, \"b\": 1, \"a</w>\": 2, \"b</w>\": 3, \"ab</w>\": 4, "
+    "\"!\": 5, \"!</w>\": 6, " SPECIALS "}";
+static const char merges[] = "#version: 0.2\na b</w>\n";
+
+static void put(const char *name, const char *text)
+{
+    if (text)
+        write_file(name, text, strlen(text));
+    else
+        remove(in_dir(name));
+}
+
+/* Loads a tokenizer of these files; NULL stands for an absent one. */
+static struct tokenizer *load(const char *vocab_text, const char *merges_text,
+                              const char *config, const char *map, const char *added,
+                              struct err *e)
+{
+    *e = (struct err){0};
+    put("vocab.json", vocab_text);
+    put("merges.txt", merges_text);
+    put("tokenizer_config.json", config);
+    put("special_tokens_map.json", map);
+    put("added_tokens.json", added);
+    return tokenizer_load(files_dir, e);
+}
+
+static void refused(const char *vocab_text, const char *merges_text, const char *config,
+                    const char *map, const char *added, const char *file,
+                    const char *message)
+{
+    struct err e;
+    struct tokenizer *t = load(vocab_text, merges_text, config, map, added, &e);
+    CHECK(!t);
+    CHECK_INT(e.code, ERR_INPUT);
+    CHECK_HAS(e.message, file);
+    CHECK_HAS(e.message, message);
+    tokenizer_free(t);
+}
+
+static void test_vocab_refused(void)
+{
+    static const struct {
+        const char *text, *message;
+    } rows[] = {
+        {NULL, "No such file"},
+        {"", "found end of file"},
+        {"[\"a\"]", "found an array, expected an object of token: id"},
+        {"{\"a\": 0} x", "expected nothing after the JSON value"},
+        {"{\"a\": 0,\n \"b\": \"1\"}",
+         "line 2: token \"b\": found a string, expected an int"},
+        {"{\"a\": 1.5}", "token \"a\": found a number, expected an integer 0..1048575"},
+        {"{\"a\": -1}", "token \"a\""},
+        {"{\"a\": 1048576}", "token \"a\""},
+        {"{\"a\": 99999999999999999999}", "token \"a\""},
+        {"{\"a\": null}", "token \"a\""},
+        {"{\"a\": {\"b\": 1}}", "token \"a\""},
+        {"{\"a b\": 0}",
+         "found token \"a b\", expected one or more characters of the byte"},
+        {"{\"\xE2\x82\xAC\": 0}",
+         "expected one or more characters of the byte-level alphabet"},
+        {"{\"\": 0}", "found token \"\""},
+        {"{\"a\": 0, \"b\": 0}", "token \"b\": found id 0, which is \"a\""},
+        {"{\"a\": 0, \"a\": 1}", "token \"a\": found twice, with ids 0 and 1"},
+        {"{\"a\": 0", "found end of file"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refused(rows[i].text, merges, NULL, NULL, NULL, "vocab.json", rows[i].message);
+}
+
+static void test_merges_refused(void)
+{
+    static const struct {
+        const char *text, *message;
+    } rows[] = {
+        {NULL, "No such file"},
+        {"#version: 0.2\nab\n",
+         "line 2: found \"ab\", expected two tokens with one space"},
+        {"a b</w>\n\na b</w>\n", "line 2: found \"\""},
+        {" a\n", "line 1: found \" a\""},
+        {"a \n", "line 1: found \"a \""},
+        {"a b c\n", "line 1: found \"a b c\""},
+        {"a  b\n", "line 1"},
+        {"a z\n", "line 1: found \"z\", expected a token of the vocabulary"},
+        {"z a\n", "line 1: found \"z\""},
+        {"a a\n", "line 1: found \"aa\", expected a token of the vocabulary"},
+        {"a \x1B[2J\n", "found \"\\x1B[2J\""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refused(vocab, rows[i].text, NULL, NULL, NULL, "merges.txt", rows[i].message);
+}
+
+static void test_special_tokens_refused(void)
+{
+    refused("{\"a\": 0}", "", NULL, NULL, NULL, "",
+            "bos_token: found \"<|startoftext|>\", expected a token of vocab.json");
+    refused(vocab, merges, "{\"pad_token\": \"pad\"}", NULL, NULL, "",
+            "pad_token: found \"pad\"");
+    refused(vocab, merges, "{\"pad_token\": 3}", NULL, NULL, "tokenizer_config.json",
+            "pad_token");
+    refused(vocab, merges, "{\"pad_token\": {\"content\": \"!\", \"lstrip\": true}}",
+            NULL, NULL, "tokenizer_config.json", "found true, expected false");
+    refused(vocab, merges, "[]", NULL, NULL, "tokenizer_config.json",
+            "expected an object");
+    refused(vocab, merges, "{\"model_max_length\": 1}", NULL, NULL,
+            "tokenizer_config.json", "model_max_length");
+    refused(vocab, merges, "{\"model_max_length\": 77.5}", NULL, NULL,
+            "tokenizer_config.json", "found 77.5, expected an integer 2..4096");
+    refused(vocab, merges, NULL, "{\"pad_token\": \"pad\"}", NULL, "", "found \"pad\"");
+    refused(vocab, merges, NULL, NULL, "{\"cat\": 3}", "added_tokens.json",
+            "found id 3, which is \"b</w>\"");
+    refused(vocab, merges, NULL, NULL, "{\"cat\": -1}", "added_tokens.json", "cat");
+    refused(vocab, merges, NULL, NULL, "{\"\": 9}", "added_tokens.json", "empty token");
+    refused(vocab, merges, "{\"added_tokens_decoder\": {\"9x\": {\"content\": \"cat\"}}}",
+            NULL, NULL, "tokenizer_config.json", "found key \"9x\"");
+    refused(vocab, merges, "{\"added_tokens_decoder\": {\"9\": {}}}", NULL, NULL,
+            "tokenizer_config.json", "content");
+}
+
+static void encodes_to(const struct tokenizer *t, const char *prompt,
+                       const int64_t *expected, int length)
+{
+    struct err e = {0};
+    int64_t ids[16] = {0};
+    CHECK(tokenizer_encode(t, prompt, ids, length, NULL, &e));
+    for (int i = 0; i < length; i++)
+        CHECK_INT(ids[i], expected[i]);
+}
+
+static void test_tolerated(void)
+{
+    static const char *const variants[] = {
+        "#version: 0.2\na b</w>\n",
+        "#version: 0.2\r\na b</w>\r\n",
+        "a b</w>",
+        "a b</w>\r\n",
+        "#version: 0.2\na b</w>",
+    };
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        struct err e;
+        struct tokenizer *t = load(vocab, variants[i], NULL, NULL, NULL, &e);
+        CHECK(t);
+        CHECK_STR(e.message, "");
+        if (t)
+            encodes_to(t, "AB b", (int64_t[]){7, 4, 3, 8, 8, 8}, 6);
+        tokenizer_free(t);
+    }
+}
+
+static void test_padding_and_added_tokens(void)
+{
+    struct err e;
+    struct tokenizer *t = load(vocab, merges, "{\"model_max_length\": 10}",
+                               "{\"pad_token\": \"!\"}", "{\"<Cat>\": 11}", &e);
+    CHECK(t);
+    if (!t)
+        return;
+    CHECK_INT(tokenizer_max_length(t), 10);
+    CHECK_INT(tokenizer_vocab_size(t), 12);
+    encodes_to(t, "", (int64_t[]){7, 8, 5, 5}, 4);
+    encodes_to(t, "a!<cat>b<|endoftext|>", (int64_t[]){7, 2, 5, 11, 3, 8, 8, 5}, 8);
+    tokenizer_free(t);
+}
+
+static void test_unlimited_length_is_clips(void)
+{
+    struct err e;
+    struct tokenizer *t =
+        load(vocab, merges, "{\"model_max_length\": 1000000000000000019884624838656}",
+             NULL, NULL, &e);
+    CHECK(t);
+    CHECK_INT(t ? tokenizer_max_length(t) : 0, 77);
+    tokenizer_free(t);
+}
+
+static void test_unknown_bytes(void)
+{
+    struct err e;
+    struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
+    CHECK(t);
+    if (!t)
+        return;
+    /* One id a byte, and no merge across it. */
+    encodes_to(t, "a\xC3\xA9 ab", (int64_t[]){7, 0, 8, 8, 4, 8}, 6);
+    tokenizer_free(t);
+}
+
+static void test_cutting(void)
+{
+    struct err e;
+    struct token_info info;
+    int64_t ids[4];
+    struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
+    CHECK(t);
+    if (!t)
+        return;
+    CHECK(tokenizer_encode(t, "ab a", ids, 4, &info, &e));
+    CHECK_INT(info.count, 2);
+    CHECK(!info.dropped);
+    CHECK(tokenizer_encode(t, "ab A ab, B!!", ids, 4, &info, &e));
+    CHECK_INT(info.count, 7);
+    CHECK_STR(info.dropped, "ab <|endoftext|>b !!");
+    CHECK_INT(ids[3], 8);
+    free(info.dropped);
+    CHECK(tokenizer_encode(t, "ab", ids, 2, &info, &e));
+    CHECK_STR(info.dropped, "ab");
+    free(info.dropped);
+    tokenizer_free(t);
+}
+
+static void test_prompts_refused(void)
+{
+    struct err e;
+    int64_t ids[8];
+    struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
+    char *huge = malloc(TOKENIZER_PROMPT_LIMIT + 2);
+    memset(huge, 'a', TOKENIZER_PROMPT_LIMIT + 1);
+    huge[TOKENIZER_PROMPT_LIMIT + 1] = 0;
+    static const char *const broken[] = {"a\xFF", "a\xC3", "\xED\xA0\x80", "\xC0\x80",
+                                         "\xF4\x90\x80\x80"};
+    for (size_t i = 0; t && i < sizeof broken / sizeof *broken; i++) {
+        e = (struct err){0};
+        CHECK(!tokenizer_encode(t, broken[i], ids, 8, NULL, &e));
+        CHECK_INT(e.code, ERR_INPUT);
+        CHECK_HAS(e.message, "prompt: found byte 0x");
+    }
+    e = (struct err){0};
+    CHECK(t && !tokenizer_encode(t, huge, ids, 8, NULL, &e));
+    CHECK_HAS(e.message, "prompt: found 65537 bytes, expected at most 65536");
+    free(huge);
+    tokenizer_free(t);
+}
+
+/* A prompt at the limit that is one word, and one whose marks all have to be sorted. */
+static void test_longest_prompts_are_quick(void)
+{
+    struct err e;
+    int64_t ids[8];
+    struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
+    char *text = calloc(TOKENIZER_PROMPT_LIMIT + 1, 1);
+    clock_t begin = clock();
+    for (int i = 0; i < TOKENIZER_PROMPT_LIMIT; i++)
+        text[i] = "ab"[i % 2];
+    CHECK(t && tokenizer_encode(t, text, ids, 8, NULL, &e));
+    for (int i = 0; i < TOKENIZER_PROMPT_LIMIT; i += 2)
+        memcpy(text + i, i < TOKENIZER_PROMPT_LIMIT / 2 ? "\xCC\x81" : "\xCC\xA3", 2);
+    CHECK(t && tokenizer_encode(t, text, ids, 8, NULL, &e));
+    CHECK((clock() - begin) / CLOCKS_PER_SEC < 10);
+    free(text);
+    tokenizer_free(t);
+}
+
+int main(void)
+{
+    in_dir("");
+    RUN(test_vocab_refused);
+    RUN(test_merges_refused);
+    RUN(test_special_tokens_refused);
+    RUN(test_tolerated);
+    RUN(test_padding_and_added_tokens);
+    RUN(test_unlimited_length_is_clips);
+    RUN(test_unknown_bytes);
+    RUN(test_cutting);
+    RUN(test_prompts_refused);
+    RUN(test_longest_prompts_are_quick);
+    remove_dir();
+    return CHECK_EXIT();
+}
