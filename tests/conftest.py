@@ -4,6 +4,12 @@ observed differences, which is printed at the end and left in the build director
 import json
 import os
 import pathlib
+import sys
+
+# Tiny networks gain nothing from threads, and on a busy machine lose much. Set before
+# PyTorch is imported; the programs under test inherit it.
+if "--full" not in sys.argv:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

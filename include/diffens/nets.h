@@ -10,8 +10,7 @@
 
 #define NET_MAX_LEVELS 8
 
-/* ---- CLIP text encoder (transformers: CLIPTextModel) ----------------------------------
- */
+/* CLIP text encoder (transformers: CLIPTextModel) */
 
 struct clip_text_config {
     int64_t vocab_size;
@@ -30,8 +29,7 @@ struct clip_text_config {
 tc_tensor *clip_text_forward(tc_scope *s, weights w, const struct clip_text_config *c,
                              tc_tensor *ids, int skip_last);
 
-/* ---- UNet (diffusers: UNet2DConditionModel, block types of SD 1.x and 2.x)
- * ------------- */
+/* UNet (diffusers: UNet2DConditionModel, block types of SD 1.x and 2.x) */
 
 struct unet_config {
     int64_t in_channels, out_channels;
@@ -70,8 +68,7 @@ struct unet_condition {
 tc_tensor *unet_forward(tc_scope *s, weights w, const struct unet_config *c, tc_tensor *x,
                         double timestep, struct unet_condition *condition);
 
-/* ---- VAE (diffusers: AutoencoderKL)
- * ----------------------------------------------------- */
+/* VAE (diffusers: AutoencoderKL) */
 
 struct vae_config {
     int64_t in_channels, out_channels, latent_channels;
@@ -94,8 +91,7 @@ tc_tensor *vae_encode(tc_scope *s, weights w, const struct vae_config *c, tc_ten
  * overshoot */
 tc_tensor *vae_decode(tc_scope *s, weights w, const struct vae_config *c, tc_tensor *z);
 
-/* ---- VQGAN (taming-transformers: VQModel)
- * ------------------------------------------------ */
+/* VQGAN (taming-transformers: VQModel) */
 
 struct vqgan_config {
     int64_t in_channels, out_channels;
@@ -135,8 +131,7 @@ tc_tensor *vqgan_quantize(tc_scope *s, weights w, const struct vqgan_config *c,
 tc_tensor *vqgan_decode(tc_scope *s, weights w, const struct vqgan_config *c,
                         tc_tensor *z);
 
-/* ---- CLIP image encoder (transformers: CLIPVisionModelWithProjection) -----------------
- */
+/* CLIP image encoder (transformers: CLIPVisionModelWithProjection) */
 
 struct clip_vision_config {
     int64_t hidden_size;
@@ -155,8 +150,7 @@ struct clip_vision_config {
 tc_tensor *clip_vision_forward(tc_scope *s, weights w, const struct clip_vision_config *c,
                                tc_tensor *x);
 
-/* ---- VGG16 and LPIPS (torchvision: vgg16().features; lpips: LPIPS(net="vgg"))
- * ------------ */
+/* VGG16 and LPIPS (torchvision: vgg16().features; lpips: LPIPS(net="vgg")) */
 
 #define VGG_CONVOLUTIONS 13
 #define VGG_TAPS 5

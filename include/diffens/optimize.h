@@ -1,6 +1,6 @@
-/* optimize.h: one picture that all parents agree on, found by moving a latent of the VQGAN
- * down a loss (CLIP distance of crops, perceptual distance) to every parent. Knows no
- * files but its own state; what a run publishes, and when, is the caller's:
+/* optimize.h: one picture that all parents agree on, found by moving a latent of the
+ * VQGAN down a loss (CLIP distance of crops, perceptual distance) to every parent. Knows
+ * no files but its own state; what a run publishes, and when, is the caller's:
  *
  *   optimize_open -> { optimize_epoch, now and then optimize_picture or optimize_save }
  *   -> optimize_report -> optimize_close */
@@ -54,7 +54,7 @@ struct optimize_settings {
     struct crop_spec crops;              /* default 1x1,8x0.25,16x0.125 */
     enum crop_pairing pairing;           /* default PAIRING_ALIGNED */
     enum clip_distance distance;         /* default CLIP_SPHERICAL */
-    enum perceptual_kind perceptual; /* default PERCEPTUAL_LPIPS, which needs heads */
+    enum perceptual_kind perceptual;     /* default PERCEPTUAL_LPIPS, which needs heads */
     int pool;       /* windows to draw from in every epoch, 1..65536; default 512 */
     int crop_batch; /* crops encoded at a time; 0, the default: all */
 };
@@ -83,7 +83,8 @@ struct optimize_row {
     double rate;
     struct optimize_losses losses;
     bool skipped;  /* a loss or gradient was not finite: no step was taken */
-    bool restored; /* after too many of those: back to an earlier state, at half the rate */
+    bool restored; /* after too many of those: back to an earlier state, at half the rate
+                    */
     bool best;     /* the smallest total so far */
 };
 
@@ -121,9 +122,9 @@ bool optimize_picture(struct optimize *o, enum optimize_which which,
 /* Losses on one set of windows, the same for all, that no epoch draws. */
 struct optimize_report {
     int parents;
-    struct optimize_losses latest, best;    /* the candidate */
-    struct optimize_losses average;         /* of the parents' pixels, by their shares */
-    struct optimize_losses blend;           /* stage_blend() at the layer, by the shares */
+    struct optimize_losses latest, best; /* the candidate */
+    struct optimize_losses average;      /* of the parents' pixels, by their shares */
+    struct optimize_losses blend;        /* stage_blend() at the layer, by the shares */
     struct optimize_losses reconstruction[OPTIMIZE_MAX_PARENTS]; /* each parent's */
     const char *best_baseline; /* "average", "blend" or "reconstruction" */
     int best_parent;           /* the parent of that reconstruction */
@@ -139,8 +140,9 @@ bool optimize_save(struct optimize *o, const char *path, const char *identity,
                    struct err *e);
 
 /* Goes on from a saved state of the same identity, after which the epochs give the same
- * numbers as in a run that was not stopped. A damaged file is passed over, with a warning,
- * for `path`.previous. *found is false, and nothing has changed, where there is neither. */
+ * numbers as in a run that was not stopped. A damaged file is passed over, with a
+ * warning, for `path`.previous. *found is false, and nothing has changed, where there is
+ * neither. */
 bool optimize_restore(struct optimize *o, const char *path, const char *identity,
                       bool *found, const struct progress *progress, struct err *e);
 

@@ -46,7 +46,7 @@ struct tc_shape {
     ((struct tc_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),        \
                        {__VA_ARGS__}})
 
-/* ---- The root ---------------------------------------------------------------------- */
+/* The root */
 
 struct tc_settings {
     const char *device; /* "auto", or any device string that libtorch knows; "meta" runs
@@ -86,7 +86,7 @@ void tc_empty_cache(tc_scope *s);
 /* Tensors now alive in this process, over all roots. */
 int64_t tc_live_tensors(void);
 
-/* ---- Scopes and the sticky error --------------------------------------------------- */
+/* Scopes and the sticky error */
 
 /* Opens a scope inside `up`. Never NULL: when memory is out, the sticky error is set and
  * a scope that only refuses is returned. */
@@ -116,8 +116,7 @@ bool tc_check(const tc_scope *s, struct err *e);
 /* Forgets the sticky error, so that a caller can try again in another way. */
 void tc_recover(tc_scope *s);
 
-/* ---- Sizes: 1 after a failure, never 0 ----------------------------------------------
- */
+/* Sizes: 1 after a failure, never 0 */
 
 int64_t tc_size(const tc_tensor *x, int dim); /* negative dims count from the end */
 int tc_rank(const tc_tensor *x);
@@ -125,8 +124,7 @@ int64_t tc_numel(const tc_tensor *x);
 enum tc_dtype tc_dtype_of(const tc_tensor *x);
 size_t tc_dtype_size(enum tc_dtype dtype);
 
-/* ---- Host to device and back ---------------------------------------------------------
- */
+/* Host to device and back */
 
 /* Copies host numbers, row-major, of type `dtype`, to the device. */
 tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
@@ -147,8 +145,7 @@ bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out,
 /* True when every element is finite. Waits for the device. */
 bool tc_all_finite(tc_scope *s, const tc_tensor *x);
 
-/* ---- Making tensors ------------------------------------------------------------------
- */
+/* Making tensors */
 
 tc_tensor *tc_zeros(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape);
 tc_tensor *tc_arange(tc_scope *s, int64_t count); /* f32 [count]: 0, 1, 2, ... */
@@ -161,8 +158,7 @@ tc_rng *tc_rng_new(tc_scope *s, uint64_t seed);
  * of torch.randn(shape, generator=g), whatever the device. */
 tc_tensor *tc_randn(tc_scope *s, tc_rng *rng, struct tc_shape shape);
 
-/* ---- Conversion and shape ------------------------------------------------------------
- */
+/* Conversion and shape */
 
 tc_tensor *tc_cast(tc_scope *s, tc_tensor *x, enum tc_dtype dtype);
 tc_tensor *tc_contiguous(tc_scope *s, tc_tensor *x);
@@ -174,8 +170,7 @@ tc_tensor *tc_slice(tc_scope *s, tc_tensor *x, int dim, int64_t start, int64_t e
 tc_tensor *tc_cat(tc_scope *s, int count, tc_tensor *const *x, int dim);
 tc_tensor *tc_pad(tc_scope *s, tc_tensor *x, int left, int right, int top, int bottom);
 
-/* ---- Arithmetic (operands broadcast) --------------------------------------------------
- */
+/* Arithmetic (operands broadcast) */
 
 tc_tensor *tc_add(tc_scope *s, tc_tensor *a, tc_tensor *b);
 tc_tensor *tc_sub(tc_scope *s, tc_tensor *a, tc_tensor *b);
@@ -259,8 +254,7 @@ struct tc_adam {
 bool tc_adam_step(tc_scope *s, const struct tc_adam *adam, tc_tensor *x,
                   tc_tensor *gradient, tc_tensor *m, tc_tensor *v);
 
-/* ---- What losses are made of ---------------------------------------------------------
- */
+/* What losses are made of */
 
 tc_tensor *tc_relu(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_asin(tc_scope *s, tc_tensor *x);
@@ -277,8 +271,7 @@ tc_tensor *tc_max_pool2d(tc_scope *s, tc_tensor *x, int side);
 tc_tensor *tc_windows(tc_scope *s, tc_tensor *x, int count, const int64_t *top,
                       const int64_t *left, int64_t side);
 
-/* ---- Looking inside ------------------------------------------------------------------
- */
+/* Looking inside */
 
 /* Called for every tensor that a network reports under its module's name; parity tests
  * use it to name the first block that differs. */

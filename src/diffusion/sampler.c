@@ -23,8 +23,7 @@ struct batch {
     tc_rng **rngs; /* one a picture, so that a picture's noise is its own */
 };
 
-/* ---- Text ----------------------------------------------------------------------------
- */
+/* Text */
 
 static bool encode_ids(const struct batch *b, int64_t *ids, int tokens, struct err *e)
 {
@@ -63,8 +62,7 @@ static bool encode_text(tc_scope *up, struct batch *b, struct err *e)
     return ok;
 }
 
-/* ---- Noise and steps
- * ------------------------------------------------------------------- */
+/* Noise and steps */
 
 /* Every picture's starting noise, from its own generator. -> [B,C,h,w] f32 */
 static tc_tensor *start_noise(tc_scope *up, struct batch *b)
@@ -123,8 +121,7 @@ static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
     return x;
 }
 
-/* ---- Picture
- * --------------------------------------------------------------------------- */
+/* Picture */
 
 /* Latent [1,C,h,w] -> bytes [H,W,3] u8, as diffusers' VaeImageProcessor.postprocess */
 static tc_tensor *decode(tc_scope *up, const struct batch *b, tc_tensor *latent)

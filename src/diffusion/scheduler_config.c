@@ -31,7 +31,7 @@ const char *const *scheduler_names(int *count)
     return names;
 }
 
-/* ---- Which scheduler ---- */
+/* Which scheduler */
 
 static const struct scheduler_kind *kind_of_name(const char *name, bool *karras)
 {
@@ -92,7 +92,7 @@ static bool kind_of_file(const struct json *object, const struct scheduler_kind 
                      STR_SHOW(class_name), known);
 }
 
-/* ---- Fields ---- */
+/* Fields */
 
 bool scheduler_refuse_flags(const struct json *object, const char *const *keys, int count,
                             struct err *e)

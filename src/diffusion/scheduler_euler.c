@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* ---- Settings ---- */
+/* Settings */
 
 static bool read_plain(struct scheduler_config *c, const struct json *object,
                        struct err *e)
@@ -47,7 +47,7 @@ static void set_heun_defaults(struct scheduler_config *c)
     c->beta_end = 0.012;
 }
 
-/* ---- Timesteps and sigmas ---- */
+/* Timesteps and sigmas */
 
 /* Heun visits each of the spaced points twice, but the first, the others once. */
 static bool start_repeated(struct scheduler *sch, int visits, struct err *e)
@@ -95,7 +95,7 @@ static bool start_heun(struct scheduler *sch, struct err *e)
     return start_repeated(sch, 2, e);
 }
 
-/* ---- Steps ---- */
+/* Steps */
 
 /* Where sigma is large, what a step leaves of x is small against x, and mostly rounding:
  * so that the same is left, these go through x0 and round where diffusers does, instead

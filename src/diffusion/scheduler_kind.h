@@ -45,7 +45,7 @@ struct scheduler {
     int order;        /* unipc: of the last step */
 };
 
-/* ---- scheduler_config.c ---- */
+/* scheduler_config.c */
 
 /* Refuses those of the flags that are there and true. */
 bool scheduler_refuse_flags(const struct json *object, const char *const *keys, int count,
@@ -60,7 +60,7 @@ bool scheduler_read_choice(const struct json *object, const char *key,
 bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *object,
                                 struct err *e);
 
-/* ---- scheduler_noise.c ---- */
+/* scheduler_noise.c */
 
 /* FP16's smallest number stands for zero terminal SNR where sigma must be finite. */
 #define LEAST_ALPHA 0x1p-24f
@@ -101,7 +101,7 @@ float scheduler_lambda_of(float sigma);
 tc_tensor *scheduler_predict_x0(tc_scope *s, const struct scheduler *sch, float sigma,
                                 tc_tensor *output, tc_tensor *x);
 
-/* ---- scheduler.c ---- */
+/* scheduler.c */
 
 /* A handle of x, in f32, that the scheduler keeps. */
 tc_tensor *scheduler_keep(struct scheduler *sch, tc_tensor *x);

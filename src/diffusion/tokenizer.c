@@ -58,7 +58,7 @@ int tokenizer_max_length(const struct tokenizer *t)
     return t->special.max_length;
 }
 
-/* ---- Text to ids ---- */
+/* Text to ids */
 
 static bool encode_word(const struct tokenizer *t, const int32_t *points, size_t count,
                         struct id_list *out)
@@ -163,7 +163,7 @@ static bool encode_text(const struct tokenizer *t, const char *utf8, size_t size
     return encode_plain(t, utf8 + begin, at - begin, out, e);
 }
 
-/* ---- Ids back to text, for the warning about what was cut ---- */
+/* Ids back to text, for the warning about what was cut */
 
 static const char *special_name(const struct tokenizer *t, int32_t id)
 {
@@ -202,7 +202,7 @@ static char *text_of(const struct tokenizer *t, const int32_t *ids, size_t count
     return str_take(&text);
 }
 
-/* ---- The whole ---- */
+/* The whole */
 
 static bool check_prompt(const char *prompt, size_t size, struct err *e)
 {

@@ -15,7 +15,7 @@ enum { MAX_TOKENS = 1 << 20 };
 
 static const char end_of_word[] = "</w>";
 
-/* ---- The byte-level alphabet (GPT-2: bytes_to_unicode) ---- */
+/* The byte-level alphabet (GPT-2: bytes_to_unicode) */
 
 static bool stands_for_itself(int byte)
 {
@@ -56,7 +56,7 @@ static bool is_byte_level(const char *name, size_t size)
     return true;
 }
 
-/* ---- Hash tables: open addressing, at most half full ---- */
+/* Hash tables: open addressing, at most half full */
 
 /* FNV-1a */
 static size_t hash_bytes(const char *bytes, size_t size)
@@ -117,7 +117,7 @@ const struct bpe_merge *bpe_find_merge(const struct bpe *b, int32_t left, int32_
     return merge->left < 0 ? NULL : merge;
 }
 
-/* ---- vocab.json ---- */
+/* vocab.json */
 
 static bool token_id(const struct json_token *value, int32_t *id)
 {
@@ -242,7 +242,7 @@ static bool read_vocab(struct bpe *b, const char *path, struct err *e)
     return true;
 }
 
-/* ---- merges.txt: "left right" a line, the first is merged first ---- */
+/* merges.txt: "left right" a line, the first is merged first */
 
 static bool known_token(const struct bpe *b, const char *name, size_t size, int32_t *id,
                         size_t line, struct err *e)

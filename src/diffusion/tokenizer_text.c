@@ -33,7 +33,7 @@ static bool is_symbol(int32_t c)
     return !is_space(c) && !is_letter(c) && !is_number(c);
 }
 
-/* ---- Normalisation ---- */
+/* Normalisation */
 
 static bool compose(struct text *t, const char *utf8, size_t size, struct err *e)
 {
@@ -96,7 +96,7 @@ void text_free(struct text *t)
     *t = (struct text){0};
 }
 
-/* ---- Words ---- */
+/* Words */
 
 static bool begins_with(const struct word_walk *walk, size_t at, const char *ascii)
 {

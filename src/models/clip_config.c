@@ -76,7 +76,8 @@ bool clip_vision_config_read(const char *path, struct clip_vision_config *c,
                                      .layer_norm_eps = 1e-5};
     struct json_document d = {0};
     const struct json *tower = NULL;
-    /* A CLIPModel's own projection_dim counts, not its tower's (transformers: CLIPModel). */
+    /* A CLIPModel's own projection_dim counts, not its tower's (transformers: CLIPModel).
+     */
     bool ok =
         json_read(&d, path, LIMIT_JSON_CONFIG, e) && find_tower(d.root, &tower, e) &&
         read_tower(tower, c, e) &&
@@ -89,8 +90,8 @@ bool clip_vision_config_read(const char *path, struct clip_vision_config *c,
 }
 
 /* Three numbers, or `out` as it is where the field is absent. */
-static bool read_triple(const struct json *object, const char *key, double low, float *out,
-                        struct err *e)
+static bool read_triple(const struct json *object, const char *key, double low,
+                        float *out, struct err *e)
 {
     const struct json *array = NULL;
     if (!config_may_array(object, key, 3, 3, &array, e))

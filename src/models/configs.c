@@ -158,8 +158,7 @@ static bool read_block_types(const struct json *object, const char *key, int lev
     return true;
 }
 
-/* ---- CLIP text encoder ---------------------------------------------------------------
- */
+/* CLIP text encoder */
 
 static bool read_activation(const struct json *object, const char *key,
                             enum nn_activation *out, struct err *e)
@@ -205,8 +204,7 @@ bool clip_text_config_read(const char *path, struct clip_text_config *c, struct 
     return ok;
 }
 
-/* ---- UNet ----------------------------------------------------------------------------
- */
+/* UNet */
 
 static const struct fixed_setting unet_fixed[] = {
     {"act_fn", "silu"},
@@ -330,8 +328,7 @@ bool unet_config_read(const char *path, struct unet_config *c, struct err *e)
     return ok;
 }
 
-/* ---- VAE -----------------------------------------------------------------------------
- */
+/* VAE */
 
 static const struct fixed_setting vae_fixed[] = {
     {"act_fn", "silu"},

@@ -55,8 +55,7 @@ void ensemble_close(struct ensemble *s)
     *s = (struct ensemble){0};
 }
 
-/* ---- Reading
- * ---------------------------------------------------------------------------- */
+/* Reading */
 
 static bool copy(char **out, const char *text, struct err *e)
 {
@@ -216,8 +215,7 @@ bool ensemble_read(struct ensemble *s, const char *file, struct err *e)
     return ok;
 }
 
-/* ---- Choosing
- * --------------------------------------------------------------------------- */
+/* Choosing */
 
 static bool fail_unknown(const struct ensemble *s, const char *name, struct err *e)
 {
@@ -314,8 +312,7 @@ bool ensemble_select_pair(struct ensemble *s, struct err *e)
     return err_hint(e, "or give a weight for each with --weights");
 }
 
-/* ---- Files
- * ------------------------------------------------------------------------------ */
+/* Files */
 
 static bool check_path(const struct ensemble *s, const char *what, const char *name,
                        const char *path, struct err *e)

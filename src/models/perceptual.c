@@ -1,5 +1,5 @@
-/* perceptual.c: opens, checks, loads and unloads VGG16 and its LPIPS heads. Leaves formats
- * to tensor_file.h and names to weights.h. */
+/* perceptual.c: opens, checks, loads and unloads VGG16 and its LPIPS heads. Leaves
+ * formats to tensor_file.h and names to weights.h. */
 #include "models/perceptual.h"
 
 #include "base/str.h"
@@ -83,9 +83,10 @@ static bool check_heads(const struct perceptual *p, struct err *e)
         double least;
         ok = tc_to_host(s, x, TC_F64, &least, sizeof least) || tc_check(s, e);
         if (ok && !(least >= 0))
-            ok = err_set(e, ERR_INPUT,
-                         "%s: lin%d.model.1.weight: found %g, expected no negative weight",
-                         STR_SHOW(p->heads_network.path), i, least);
+            ok =
+                err_set(e, ERR_INPUT,
+                        "%s: lin%d.model.1.weight: found %g, expected no negative weight",
+                        STR_SHOW(p->heads_network.path), i, least);
     }
     tc_pop(s, NULL);
     return ok;

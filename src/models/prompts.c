@@ -40,6 +40,7 @@ static void free_texts(char **texts, int64_t count)
 void prompts_free(struct prompts *p)
 {
     free_texts(p->text, p->cases * p->models);
+    free_texts(p->given, p->cases);
     free_texts(p->negative, p->cases);
     free_texts(p->names, p->cases);
     free(p->seeds);
@@ -50,10 +51,11 @@ static bool allocate(struct prompts *p, size_t cases, const struct prompts_sourc
                      struct err *e)
 {
     p->text = calloc(cases * (size_t)source->models, sizeof *p->text);
+    p->given = calloc(cases, sizeof *p->given);
     p->negative = calloc(cases, sizeof *p->negative);
     p->names = calloc(cases, sizeof *p->names);
     p->seeds = calloc(cases, sizeof *p->seeds);
-    if (!p->text || !p->negative || !p->names || !p->seeds)
+    if (!p->text || !p->given || !p->negative || !p->names || !p->seeds)
         return prompts_no_memory(e);
     p->cases = (int64_t)cases;
     p->models = source->models;
@@ -77,7 +79,9 @@ static bool set_text(struct prompts *p, const struct prompts_source *source, int
 {
     char **text = &p->text[n * p->models + m];
     *text = apply_template(source->templates ? source->templates[m] : "{}", prompt);
-    return *text || prompts_no_memory(e);
+    if (m == 0)
+        p->given[n] = str_dup(prompt);
+    return (*text && p->given[n]) || prompts_no_memory(e);
 }
 
 static bool set_row(struct prompts *p, const struct prompts_source *source, int64_t n,
@@ -89,8 +93,7 @@ static bool set_row(struct prompts *p, const struct prompts_source *source, int6
     return true;
 }
 
-/* ---- JSON -----------------------------------------------------------------------------
- */
+/* JSON */
 
 static bool read_prompt(const struct json *value, const char **out, struct err *e)
 {
@@ -214,8 +217,7 @@ static bool read_document(struct prompts *p, const struct prompts_source *source
            read_string_or_list(p, source, prompts, e) && prompts_read_fields(p, root, e);
 }
 
-/* ---- Text, one prompt a line
- * ------------------------------------------------------------ */
+/* Text, one prompt a line */
 
 /* Takes the next line that is not blank; false past the end. */
 static bool next_line(const char **at, const char *end, const char **line, size_t *size,
@@ -278,8 +280,7 @@ static bool read_lines(struct prompts *p, const struct prompts_source *source,
     return true;
 }
 
-/* ---- Where they come from
- * --------------------------------------------------------------- */
+/* Where they come from */
 
 static bool looks_like_json(const char *text, size_t size)
 {

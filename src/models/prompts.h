@@ -15,6 +15,7 @@
 struct prompts {
     int64_t cases, models; /* N, M of the run */
     char **text;     /* [N*M], row-major: the effective prompts, templates applied */
+    char **given;    /* [N]: the first diffuser's prompt as it was given */
     char **negative; /* [N] */
     char **names;    /* [N], different, fit for file names: "000", "001", ... */
     uint64_t *seeds; /* [N]: of the starting noise shared by a case */

@@ -63,8 +63,7 @@ static struct w_node *node_descend(struct w_node *node, const char *path)
     return node;
 }
 
-/* ---- Loading -------------------------------------------------------------------------
- */
+/* Loading */
 
 static bool dtype_from_file(enum file_dtype stored, enum tc_dtype *dtype)
 {
@@ -174,8 +173,7 @@ void weights_unload(weights root)
     free(store);
 }
 
-/* ---- Look-ups ------------------------------------------------------------------------
- */
+/* Look-ups */
 
 weights w_at(weights w, const char *path, ...)
 {

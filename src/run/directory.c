@@ -41,8 +41,7 @@ bool run_directory_inside(const char *path)
     return true;
 }
 
-/* ---- A folder that is named by number
- * --------------------------------------------------- */
+/* A folder that is named by number */
 
 static bool make_next(const char *command, char **path, struct err *e)
 {
@@ -68,8 +67,7 @@ static bool make_next(const char *command, char **path, struct err *e)
                    RUNS_MAX);
 }
 
-/* ---- A former run
- * ------------------------------------------------------------------------ */
+/* A former run */
 
 /* No part of the path below `directory` may be a symbolic link: it could lead outside. */
 static bool is_plain(const char *directory, const char *file)
@@ -160,8 +158,7 @@ void former_run_close(struct former_run *f)
     *f = (struct former_run){0};
 }
 
-/* ---- A folder that is given
- * --------------------------------------------------------------- */
+/* A folder that is given */
 
 static bool check_former(const char *directory, bool force, struct err *e)
 {

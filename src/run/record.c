@@ -42,8 +42,7 @@ static void *one_more(void *array, int count, size_t size, struct err *e)
     return grown;
 }
 
-/* ---- Opening and closing
- * ------------------------------------------------------------------ */
+/* Opening and closing */
 
 bool record_open(struct record *r, const char *directory,
                  const struct record_about *about, struct err *e)
@@ -113,8 +112,7 @@ void record_close(struct record *r)
     free(s);
 }
 
-/* ---- What the run consists of
- * -------------------------------------------------------------- */
+/* What the run consists of */
 
 bool record_set_machine(struct record *r, const char *device, const char *dtype,
                         int threads, struct err *e)
@@ -269,8 +267,7 @@ const char *record_file_path(const struct record *r, const char *file)
     return NULL;
 }
 
-/* ---- Records inside pictures
- * --------------------------------------------------------------- */
+/* Records inside pictures */
 
 int record_cell_texts(struct record *r, int cell, const struct image_text **texts,
                       struct err *e)
@@ -302,8 +299,7 @@ int record_figure_texts(struct record *r, const struct image_text **texts, struc
     return 1;
 }
 
-/* ---- run.json
- * ------------------------------------------------------------------------------ */
+/* run.json */
 
 static bool publish(struct record *r, struct err *e)
 {

@@ -106,8 +106,7 @@ void record_write_figure(const struct record_state *s, struct json_writer *w)
     json_write_close(w);
 }
 
-/* ---- The customary text
- * ---------------------------------------------------------------------- */
+/* The customary text */
 
 /* As Automatic1111's web UI, whose format this is, names the samplers. */
 static const char *sampler_name(const char *scheduler)
@@ -162,8 +161,7 @@ void record_write_parameters(const struct record_state *s, const struct record_c
     str_addf(out, ", Version: diffens %s", DIFFENS_VERSION);
 }
 
-/* ---- run.json
- * ------------------------------------------------------------------------------ */
+/* run.json */
 
 static void write_network(const struct record_state *s, const struct network_entry *n,
                           struct json_writer *w)
@@ -268,8 +266,7 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
     json_write_close(w);
 }
 
-/* ---- --json
- * ---------------------------------------------------------------------------------- */
+/* --json */
 
 void record_write_result(const struct record *r, struct json_writer *w)
 {

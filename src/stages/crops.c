@@ -52,7 +52,8 @@ static void place_windows(struct crops *c, const struct crop_windows *g,
     for (int i = g->first; i < g->first + g->pool; i++) {
         uint64_t rows = (uint64_t)(height - g->side + 1);
         uint64_t columns = (uint64_t)(width - g->side + 1);
-        c->top[i] = (int64_t)crops_random(random_seed, STREAM_POOL_TOP, (uint64_t)i, rows);
+        c->top[i] =
+            (int64_t)crops_random(random_seed, STREAM_POOL_TOP, (uint64_t)i, rows);
         c->left[i] =
             (int64_t)crops_random(random_seed, STREAM_POOL_LEFT, (uint64_t)i, columns);
     }
@@ -104,7 +105,8 @@ void crops_draw(const struct crops *c, uint64_t random_seed, int64_t epoch, int 
 {
     for (int i = 0; i < c->group_count; i++) {
         const struct crop_windows *g = &c->group[i];
-        uint64_t stream = STREAM_EPOCHS + (uint64_t)epoch * CROPS_MAX_GROUPS + (uint64_t)i;
+        uint64_t stream =
+            STREAM_EPOCHS + (uint64_t)epoch * CROPS_MAX_GROUPS + (uint64_t)i;
         /* Floyd's sampling without replacement: with j from pool-count on, a drawn number
          * that is taken already stands for j itself. */
         for (int n = 0, j = g->pool - g->count; n < g->count; n++, j++) {

@@ -7,9 +7,9 @@
 
 /* Windows of one side; its own part of the pool. */
 struct crop_windows {
-    int64_t side;       /* pixels of the picture */
-    int count;          /* in an epoch; fewer than asked for where no more positions are */
-    int first, pool;    /* its windows in the pool: first .. first + pool - 1 */
+    int64_t side;    /* pixels of the picture */
+    int count;       /* in an epoch; fewer than asked for where no more positions are */
+    int first, pool; /* its windows in the pool: first .. first + pool - 1 */
     tc_tensor *resizer; /* [side,size]: resizes rows from the right; NULL: same size */
 };
 

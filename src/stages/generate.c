@@ -15,8 +15,7 @@
 
 #define BATCH_MAX 64
 
-/* ---- Before anything is on the device
- * -------------------------------------------------- */
+/* Before anything is on the device */
 
 /* Warns of what a diffuser will not see of a prompt. */
 static bool check_prompt(const struct plan *p, int64_t n, int m, const char *prompt,
@@ -116,8 +115,7 @@ uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index
                               p->run->ensemble->diffusers[index_model].index);
 }
 
-/* ---- Drawing
- * --------------------------------------------------------------------------- */
+/* Drawing */
 
 /* One diffuser at work. */
 struct drawing {

@@ -38,8 +38,7 @@ void import_close(struct import *i)
     *i = (struct import){0};
 }
 
-/* ---- An .npy -------------------------------------------------------------------------
- */
+/* An .npy */
 
 static char *numbered(const char *prefix, int64_t number, int digits)
 {
@@ -72,8 +71,7 @@ static bool open_tensor(struct import *i, struct err *e)
     return true;
 }
 
-/* ---- Lists of files ------------------------------------------------------------------
- */
+/* Lists of files */
 
 /* The place of `name` among the first *count of `names`, added at the end where it is
  * new; -1 when memory is out. */
@@ -98,8 +96,7 @@ static bool measure(struct import *i, struct err *e)
     return true;
 }
 
-/* ---- A run directory -----------------------------------------------------------------
- */
+/* A run directory */
 
 struct recorded_cell {
     const char *case_name, *model, *file;
@@ -185,8 +182,7 @@ static bool open_run(struct import *i, const char *record, struct err *e)
     return ok && measure(i, e);
 }
 
-/* ---- CASE/MODEL.png ------------------------------------------------------------------
- */
+/* CASE/MODEL.png */
 
 static int visible(const struct dirent *entry)
 {
@@ -293,8 +289,7 @@ static bool open_folder(struct import *i, struct err *e)
     return ok && pack_files(i, e) && measure(i, e);
 }
 
-/* ---- Any of them ---------------------------------------------------------------------
- */
+/* Any of them */
 
 static bool open_directory(struct import *i, struct err *e)
 {

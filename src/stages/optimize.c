@@ -40,8 +40,7 @@ tc_tensor *optimize_copy(tc_scope *up, tc_tensor *x)
     return tc_pop(s, tc_detach(s, tc_leaf(s, x)));
 }
 
-/* ---- Opening -------------------------------------------------------------------------
- */
+/* Opening */
 
 static bool check_settings(const struct optimize *o, struct err *e)
 {
@@ -51,7 +50,8 @@ static bool check_settings(const struct optimize *o, struct err *e)
         return err_set(e, ERR_USAGE, "optimize: found %d parents, expected 1..%d",
                        o->parents, OPTIMIZE_MAX_PARENTS);
     if (t->share_count != 0 && t->share_count != o->parents)
-        return err_set(e, ERR_USAGE, "weights: found %d, expected one for each of %d parents",
+        return err_set(e, ERR_USAGE,
+                       "weights: found %d, expected one for each of %d parents",
                        t->share_count, o->parents);
     if (t->perceptual == PERCEPTUAL_LPIPS && t->perceptual_weight != 0 &&
         !o->networks.perceptual->heads.node)
@@ -72,8 +72,7 @@ static bool check_settings(const struct optimize *o, struct err *e)
 static void set_shares(struct optimize *o)
 {
     for (int m = 0; m < o->parents; m++)
-        o->shares[m] =
-            o->settings.share_count ? o->settings.shares[m] : 1.0 / o->parents;
+        o->shares[m] = o->settings.share_count ? o->settings.shares[m] : 1.0 / o->parents;
 }
 
 static void read_parents(struct optimize *o, const struct image *parents)
@@ -83,8 +82,8 @@ static void read_parents(struct optimize *o, const struct image *parents)
         tc_tensor *x = stage_picture(s, &parents[m], o->height, o->width);
         x = tc_scale(s, tc_add_scalar(s, tc_cast(s, x, o->dtype), 1), 0.5);
         o->pictures[m] = tc_pop(s, x);
-        o->latents[m] = stage_encode(o->scope, o->networks.vqgan, &parents[m], o->height,
-                                     o->width);
+        o->latents[m] =
+            stage_encode(o->scope, o->networks.vqgan, &parents[m], o->height, o->width);
     }
 }
 
@@ -135,8 +134,8 @@ static bool begin(struct optimize *o, const struct image *parents,
                     o->width, o->networks.clip->config.image_size, o->dtype, e) ||
         !objective_prepare(o, progress, e))
         return false;
-    o->crop_batch = t->crop_batch && t->crop_batch < o->crops.total ? t->crop_batch
-                                                                    : o->crops.total;
+    o->crop_batch =
+        t->crop_batch && t->crop_batch < o->crops.total ? t->crop_batch : o->crops.total;
     o->now = state_start(o, candidate_start(o->scope, o));
     state_copy(o, &o->kept, &o->now);
     o->best = optimize_copy(o->scope, o->now.z);
@@ -189,8 +188,7 @@ int64_t optimize_skipped(const struct optimize *o)
     return o->skipped;
 }
 
-/* ---- One epoch -----------------------------------------------------------------------
- */
+/* One epoch */
 
 /* All that the host has to know comes over in one copy. */
 bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
@@ -240,7 +238,8 @@ static bool differentiate_in_memory(struct optimize *o, tc_scope *s, tc_tensor *
 static double rate_at(const struct optimize *o)
 {
     const struct optimize_settings *t = &o->settings;
-    double rate = t->rate * pow(t->decay, floor((double)o->epoch / (double)t->decay_every));
+    double rate =
+        t->rate * pow(t->decay, floor((double)o->epoch / (double)t->decay_every));
     return o->restored ? rate / 2 : rate;
 }
 
@@ -263,10 +262,11 @@ static bool skip(struct optimize *o, struct optimize_row *row, struct err *e)
     if (++o->skipped_in_a_row <= SKIPS_IN_A_ROW)
         return true;
     if (o->restored) {
-        err_set(&o->failure, ERR_NONFINITE,
-                "optimize: epoch %lld: the losses or their gradient are not finite, at half "
-                "the rate too",
-                (long long)o->epoch);
+        err_set(
+            &o->failure, ERR_NONFINITE,
+            "optimize: epoch %lld: the losses or their gradient are not finite, at half "
+            "the rate too",
+            (long long)o->epoch);
         *e = o->failure;
         return false;
     }

@@ -25,12 +25,12 @@ struct optimize {
     int crop_batch; /* as asked for, or less once memory ran out */
 
     /* what does not change between epochs */
-    tc_tensor *pictures[OPTIMIZE_MAX_PARENTS];     /* [1,3,H,W] in [0,1] */
-    struct latents latents[OPTIMIZE_MAX_PARENTS];  /* of the parents */
-    tc_tensor *embeddings;                         /* [P,M*D] of the parents' crops */
-    tc_tensor *maps[VGG_TAPS];                     /* [M,C,h,w] of the parents */
-    tc_tensor *low, *high;                         /* [1,D,1,1] of the codebook, or NULL */
-    tc_tensor *mean, *deviation;                   /* [1,3,1,1] of CLIP's input */
+    tc_tensor *pictures[OPTIMIZE_MAX_PARENTS];    /* [1,3,H,W] in [0,1] */
+    struct latents latents[OPTIMIZE_MAX_PARENTS]; /* of the parents */
+    tc_tensor *embeddings;                        /* [P,M*D] of the parents' crops */
+    tc_tensor *maps[VGG_TAPS];                    /* [M,C,h,w] of the parents */
+    tc_tensor *low, *high;                        /* [1,D,1,1] of the codebook, or NULL */
+    tc_tensor *mean, *deviation;                  /* [1,3,1,1] of CLIP's input */
     tc_tensor *upstream_clip, *upstream_perceptual; /* [M] weight * shares */
 
     /* what does */
@@ -72,8 +72,8 @@ tc_tensor *candidate_picture(tc_scope *s, const struct optimize *o, tc_tensor *z
 /* Where the candidate starts, at the layer; owned by `s`. */
 tc_tensor *candidate_start(tc_scope *s, const struct optimize *o);
 
-/* Losses of the candidate at present on the windows of its epoch, and their gradient, owned
- * by `s`. *finite: whether all of it is. False after a failure. */
+/* Losses of the candidate at present on the windows of its epoch, and their gradient,
+ * owned by `s`. *finite: whether all of it is. False after a failure. */
 bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
                             struct optimize_losses *losses, bool *finite);
 

@@ -98,8 +98,8 @@ static tc_tensor *perceptual_loss(tc_scope *up, const struct optimize *o, tc_ten
 {
     tc_scope *s = tc_push(up);
     const struct perceptual *p = o->networks.perceptual;
-    weights heads = o->settings.perceptual == PERCEPTUAL_LPIPS ? p->heads
-                                                               : (weights){NULL};
+    weights heads =
+        o->settings.perceptual == PERCEPTUAL_LPIPS ? p->heads : (weights){NULL};
     tc_tensor *maps[VGG_TAPS];
 
     x = tc_add_scalar(s, tc_scale(s, x, 2), -1);
@@ -161,14 +161,13 @@ void objective_total(const struct optimize *o, const double *values,
     for (int m = 0; m < o->parents; m++) {
         losses->clip[m] = values[m];
         losses->perceptual[m] = values[o->parents + m];
-        losses->total += o->shares[m] * (o->settings.clip_weight * losses->clip[m] +
-                                         o->settings.perceptual_weight *
-                                             losses->perceptual[m]);
+        losses->total +=
+            o->shares[m] * (o->settings.clip_weight * losses->clip[m] +
+                            o->settings.perceptual_weight * losses->perceptual[m]);
     }
 }
 
-/* ---- The parents, once ---------------------------------------------------------------
- */
+/* The parents, once */
 
 /* The pool's crops of one parent: [P,D] */
 static tc_tensor *embed_pool(tc_scope *up, const struct optimize *o, tc_tensor *picture)
@@ -180,8 +179,8 @@ static tc_tensor *embed_pool(tc_scope *up, const struct optimize *o, tc_tensor *
         for (; count < POOL_BATCH && first + count < o->crops.pool; count++)
             windows[count] = first + count;
         tc_tensor *part = embed(s, o, picture, count, windows);
-        all = tc_replace(
-            s, all, all ? tc_cat(s, 2, (tc_tensor *[]){all, part}, 0) : part);
+        all =
+            tc_replace(s, all, all ? tc_cat(s, 2, (tc_tensor *[]){all, part}, 0) : part);
     }
     return tc_pop(s, all);
 }
@@ -210,8 +209,7 @@ static tc_tensor *weighted_shares(tc_scope *up, const struct optimize *o, double
     return tc_pop(s, tc_reshape(s, x, SHAPE(o->parents)));
 }
 
-bool objective_prepare(struct optimize *o, const struct progress *progress,
-                       struct err *e)
+bool objective_prepare(struct optimize *o, const struct progress *progress, struct err *e)
 {
     const struct clip *clip = o->networks.clip;
     const struct perceptual *p = o->networks.perceptual;

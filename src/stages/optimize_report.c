@@ -22,8 +22,8 @@ static bool evaluate(const struct optimize *o, tc_tensor *x,
         crops_draw(&o->crops, o->settings.random_seed, -1 - round, windows);
         struct objective part = objective_of(s, o, x, windows, false);
         tc_tensor *both = tc_cat(s, 2, (tc_tensor *[]){part.clip, part.perceptual}, 0);
-        ok = tc_to_host(s, both, TC_F64, values, count * sizeof *values) ||
-             tc_check(s, e);
+        ok =
+            tc_to_host(s, both, TC_F64, values, count * sizeof *values) || tc_check(s, e);
         for (size_t i = 0; ok && i < count; i++)
             sums[i] += values[i] / ROUNDS;
         tc_pop(s, NULL);

@@ -17,8 +17,8 @@
 #define FORMAT_VERSION "1"
 #define TENSORS 7
 
-static const char *const tensor_names[TENSORS] = {"latent", "m",      "v",     "kept.latent",
-                                                  "kept.m", "kept.v", "best"};
+static const char *const tensor_names[TENSORS] = {
+    "latent", "m", "v", "kept.latent", "kept.m", "kept.v", "best"};
 
 static tc_tensor **tensor_at(struct optimize *o, int i)
 {
@@ -49,10 +49,10 @@ static bool counters_read(struct optimize *o, const char *text)
     int in_a_row, restored;
     double best;
     unsigned long long seed;
-    if (sscanf(text, "%lld %lld %lld %lld %d %d %la %llu", &epoch, &steps, &kept, &skipped,
-               &in_a_row, &restored, &best, &seed) != 8 ||
-        epoch < 0 || steps < 0 || kept < 0 || skipped < 0 || in_a_row < 0 || isnan(best) ||
-        seed != o->settings.random_seed)
+    if (sscanf(text, "%lld %lld %lld %lld %d %d %la %llu", &epoch, &steps, &kept,
+               &skipped, &in_a_row, &restored, &best, &seed) != 8 ||
+        epoch < 0 || steps < 0 || kept < 0 || skipped < 0 || in_a_row < 0 ||
+        isnan(best) || seed != o->settings.random_seed)
         return false;
     o->epoch = epoch;
     o->now.steps = steps;
@@ -109,8 +109,8 @@ static bool write_file(const struct optimize *o, const char *path,
                                        {"counters", counters},
                                        {"identity", identity},
                                        {"sha256", hex}};
-    return safetensors_write(path, tensors, TENSORS, texts,
-                             sizeof texts / sizeof *texts, e);
+    return safetensors_write(path, tensors, TENSORS, texts, sizeof texts / sizeof *texts,
+                             e);
 }
 
 static bool keep_previous(const char *path, struct err *e)
@@ -140,8 +140,7 @@ bool optimize_save(struct optimize *o, const char *path, const char *identity,
     return ok;
 }
 
-/* ---- Going on ------------------------------------------------------------------------
- */
+/* Going on */
 
 static bool read_tensors(const struct optimize *o, const struct tensor_file *file,
                          unsigned char *bytes, struct err *e)
@@ -188,13 +187,13 @@ static bool check_texts(const struct tensor_file *file, const char *identity,
 static bool take_over(struct optimize *o, const unsigned char *bytes, struct err *e)
 {
     size_t size = tensor_bytes(o);
-    struct tc_shape shape = SHAPE(1, tc_size(o->now.z, 1), tc_size(o->now.z, 2),
-                                  tc_size(o->now.z, 3));
+    struct tc_shape shape =
+        SHAPE(1, tc_size(o->now.z, 1), tc_size(o->now.z, 2), tc_size(o->now.z, 3));
     for (int i = 0; i < TENSORS; i++) {
         tc_tensor **place = tensor_at(o, i);
-        *place = tc_replace(
-            o->scope, *place,
-            tc_from_host(o->scope, o->dtype, shape, bytes + (size_t)i * size));
+        *place =
+            tc_replace(o->scope, *place,
+                       tc_from_host(o->scope, o->dtype, shape, bytes + (size_t)i * size));
     }
     return tc_check(o->scope, e);
 }
@@ -213,8 +212,9 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
         checksum(bytes, size, text_of(&file, "counters"), identity, hex);
         ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
               counters_read(o, text_of(&file, "counters"))) ||
-             err_set(e, ERR_INPUT, "sha256: found another one than that of the contents: "
-                                   "the file is damaged");
+             err_set(e, ERR_INPUT,
+                     "sha256: found another one than that of the contents: "
+                     "the file is damaged");
     }
     ok = ok && take_over(o, bytes, e);
     tensor_file_close(&file);

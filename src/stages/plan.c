@@ -34,8 +34,7 @@ int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
                  (int64_t)index_layer * p->mixture_count + index_mixture);
 }
 
-/* ---- Parents from pictures
- * ------------------------------------------------------------- */
+/* Parents from pictures */
 
 static int imported_index(const struct import *i, const char *name)
 {
@@ -99,8 +98,7 @@ static bool plan_import(struct plan *p, struct err *e)
     return true;
 }
 
-/* ---- Mixtures
- * -------------------------------------------------------------------------- */
+/* Mixtures */
 
 static void gamma_mixture(struct mixture *mixture, double gamma)
 {
@@ -204,8 +202,7 @@ static bool plan_blend(struct plan *p, struct err *e)
            plan_mixtures(p, e) && plan_vq_size(p, e);
 }
 
-/* ---- The record
- * ------------------------------------------------------------------------ */
+/* The record */
 
 /* A parent as the record describes it; the texts stay the plan's. */
 static struct record_parent describe_parent(const struct plan *p, int64_t n, int m)

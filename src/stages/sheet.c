@@ -57,7 +57,7 @@ static char *case_label(const struct plan *p, int64_t n)
     const struct prompts *prompts = p->run->prompts;
     str_add(&label, p->case_names[n]);
     if (prompts)
-        str_addf(&label, "  %s", prompts_text(prompts, n, 0));
+        str_addf(&label, "  %s", prompts->given[n]);
     return str_take(&label);
 }
 

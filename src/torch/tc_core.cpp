@@ -24,8 +24,7 @@
 
 static std::atomic<int64_t> live_tensors;
 
-// ---- Handles and scopes ----------------------------------------------------------------
-
+// Handles and scopes
 static void list_insert(tc_scope *s, tc_tensor *x)
 {
     x->owner = s;
@@ -136,8 +135,7 @@ tc_tensor *tc_replace(tc_scope *s, tc_tensor *old, tc_tensor *next)
     return next;
 }
 
-// ---- The root --------------------------------------------------------------------------
-
+// The root
 static at::Device device_choose(const char *asked)
 {
     if (strcmp(asked, "auto") != 0)
@@ -271,8 +269,7 @@ void tc_empty_cache(tc_scope *s)
     malloc_trim(0);
 }
 
-// ---- The sticky error ------------------------------------------------------------------
-
+// The sticky error
 void tc_context(tc_scope *s, const char *format, ...)
 {
     if (s == &s->root->dead)
@@ -414,8 +411,7 @@ int64_t tc_operations(const tc_scope *root)
     return root->root->operations;
 }
 
-// ---- Taps ------------------------------------------------------------------------------
-
+// Taps
 void tc_set_tap(tc_scope *root, tc_tap_fn *tap, void *user)
 {
     root->root->tap = tap;
@@ -433,8 +429,7 @@ void tc_tap(tc_scope *s, const char *name, tc_tensor *x)
         s->root->tap(s, name, x, s->root->tap_user);
 }
 
-// ---- Sizes -----------------------------------------------------------------------------
-
+// Sizes
 int64_t tc_size(const tc_tensor *x, int dim)
 {
     if (!x)
@@ -476,8 +471,7 @@ size_t tc_dtype_size(enum tc_dtype dtype)
     return c10::elementSize(scalar_types[dtype]);
 }
 
-// ---- Host and device -------------------------------------------------------------------
-
+// Host and device
 static at::Tensor host_empty(enum tc_dtype dtype, const struct tc_shape &shape)
 {
     return at::empty(tc_sizes(shape), at::TensorOptions().dtype(tc_scalar_type(dtype)));
@@ -528,8 +522,7 @@ bool tc_all_finite(tc_scope *s, const tc_tensor *x)
     return finite;
 }
 
-// ---- Random numbers --------------------------------------------------------------------
-
+// Random numbers
 tc_rng *tc_rng_new(tc_scope *s, uint64_t seed)
 {
     tc_rng *rng = nullptr;

@@ -87,12 +87,13 @@ bool tc_adam_step(tc_scope *s, const struct tc_adam *adam, tc_tensor *x,
         at::TensorOptions counter = x->value.options().dtype(at::kFloat);
         at::Tensor step = at::full({}, (double)adam->step, counter);
         at::Tensor dense = gradient->value.contiguous(x->value.suggest_memory_format());
-        at::_fused_adam_({x->value}, {dense}, {m->value}, {v->value}, {}, {step}, adam->rate,
-                         adam->beta1, adam->beta2, 0, adam->eps, false, false);
+        at::_fused_adam_({x->value}, {dense}, {m->value}, {v->value}, {}, {step},
+                         adam->rate, adam->beta1, adam->beta2, 0, adam->eps, false,
+                         false);
     });
 }
 
-// ---- What losses are made of -----------------------------------------------------------
+// What losses are made of
 
 tc_tensor *tc_relu(tc_scope *s, tc_tensor *x)
 {
@@ -136,8 +137,9 @@ tc_tensor *tc_clamp_between(tc_scope *s, tc_tensor *x, tc_tensor *low, tc_tensor
 
 tc_tensor *tc_max_pool2d(tc_scope *s, tc_tensor *x, int side)
 {
-    return tc_run(s, "max_pool2d", {x},
-                  [&] { return at::max_pool2d(x->value, {side, side}); });
+    return tc_run(s, "max_pool2d", {x}, [&] {
+        return at::max_pool2d(x->value, {side, side});
+    });
 }
 
 tc_tensor *tc_windows(tc_scope *s, tc_tensor *x, int count, const int64_t *top,

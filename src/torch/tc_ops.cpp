@@ -45,8 +45,7 @@ static std::optional<at::Tensor> maybe(const tc_tensor *x)
     return x ? std::optional<at::Tensor>(x->value) : std::nullopt;
 }
 
-// ---- Making tensors --------------------------------------------------------------------
-
+// Making tensors
 tc_tensor *tc_zeros(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape)
 {
     return tc_run(s, "zeros", {},
@@ -58,8 +57,7 @@ tc_tensor *tc_arange(tc_scope *s, int64_t count)
     return tc_run(s, "arange", {}, [&] { return at::arange(count, on_device(s, TC_F32)); });
 }
 
-// ---- Conversion and shape --------------------------------------------------------------
-
+// Conversion and shape
 tc_tensor *tc_cast(tc_scope *s, tc_tensor *x, enum tc_dtype dtype)
 {
     return tc_run(s, "cast", {x}, [&] { return x->value.to(tc_scalar_type(dtype)); });
@@ -115,8 +113,7 @@ tc_tensor *tc_pad(tc_scope *s, tc_tensor *x, int left, int right, int top, int b
     });
 }
 
-// ---- Arithmetic ------------------------------------------------------------------------
-
+// Arithmetic
 tc_tensor *tc_add(tc_scope *s, tc_tensor *a, tc_tensor *b)
 {
     return tc_run(s, "add", {a, b}, [&] { return at::add(a->value, b->value); });
@@ -226,7 +223,7 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
     return tc_run(s, "matmul", {a, b}, [&] { return at::matmul(a->value, b->value); });
 }
 
-// ---- Layers ----------------------------------------------------------------------------
+// Layers
 // libtorch has no shape rules of its own for some fused kernels: on the "meta" device these
 // functions state the shape themselves.
 

@@ -19,6 +19,7 @@
 #include "models/vqgan.h"
 #include "stages/optimize_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,15 +111,15 @@ static bool run_lpips(tc_scope *root, char **paths, const struct tensor_file *in
     return ok;
 }
 
-/* ---- A whole optimisation ------------------------------------------------------------
- */
+/* A whole optimisation */
 
 struct job {
     struct optimize_settings settings;
     int64_t until; /* epochs to run now */
     const char *save, *restore;
     bool report;
-    int directions;
+    int directions, threads, poison; /* poison: the epoch before which z is broken */
+    bool poison_kept;
     enum tc_dtype dtype;
 };
 
@@ -147,8 +148,8 @@ static bool set(struct job *job, const char *name, const char *value, struct err
     else if (strcmp(name, "seed") == 0)
         t->seed = CHOOSE(enum optimize_seed, "noise", "gaussian", "input");
     else if (strcmp(name, "dtype") == 0)
-        job->dtype = choose(value, (const char *const[]){"f32", "f64", NULL}) ? TC_F64
-                                                                              : TC_F32;
+        job->dtype =
+            choose(value, (const char *const[]){"f32", "f64", NULL}) ? TC_F64 : TC_F32;
     else if (strcmp(name, "epochs") == 0)
         t->epochs = atoi(value);
     else if (strcmp(name, "until") == 0)
@@ -159,6 +160,12 @@ static bool set(struct job *job, const char *name, const char *value, struct err
         job->restore = value;
     else if (strcmp(name, "report") == 0)
         job->report = true;
+    else if (strcmp(name, "poison") == 0)
+        job->poison = atoi(value);
+    else if (strcmp(name, "poison_kept") == 0)
+        job->poison_kept = true;
+    else if (strcmp(name, "threads") == 0)
+        job->threads = atoi(value);
     else if (strcmp(name, "gradient") == 0)
         job->directions = atoi(value);
     else if (strcmp(name, "crop_batch") == 0)
@@ -236,9 +243,14 @@ static bool loop(const struct job *job, struct optimize *o, struct err *e)
     int64_t first = optimize_epochs_done(o), end = job->until;
     double *losses = keep_bytes("losses", FILE_F64, SHAPE(end - first, width));
     double *seconds = keep_bytes("seconds", FILE_F64, SHAPE(end - first));
+    double *rates = keep_bytes("rates", FILE_F64, SHAPE(end - first));
     for (int64_t i = first; i < end; i++) {
         struct timespec before, after;
         struct optimize_row row;
+        if (job->poison && i == job->poison)
+            o->now.z = tc_scale(o->scope, o->now.z, NAN);
+        if (job->poison_kept && i == job->poison)
+            o->kept.z = tc_scale(o->scope, o->kept.z, NAN);
         clock_gettime(CLOCK_MONOTONIC, &before);
         if (!optimize_epoch(o, &row, e))
             return false;
@@ -247,6 +259,7 @@ static bool loop(const struct job *job, struct optimize *o, struct err *e)
                      1e-9 * (double)(after.tv_nsec - before.tv_nsec);
         put_losses(losses, &row.losses, o->parents);
         losses += width;
+        *rates++ = row.skipped ? 0 : row.rate;
     }
     return !job->save || optimize_save(o, job->save, "driver", e);
 }
@@ -286,8 +299,8 @@ static tc_tensor *before_codebook(tc_scope *s, const struct optimize *o, tc_tens
     return o->settings.layer == PRECONV ? vqgan_quant_conv(s, v->w, &v->config, z) : z;
 }
 
-static bool surrogate(const struct optimize *o, tc_tensor *z, tc_tensor *p0, tc_tensor *q0,
-                      double *loss, struct err *e)
+static bool surrogate(const struct optimize *o, tc_tensor *z, tc_tensor *p0,
+                      tc_tensor *q0, double *loss, struct err *e)
 {
     int windows[CROPS_MAX_GROUPS * CROPS_MAX_COUNT];
     double values[2 * OPTIMIZE_MAX_PARENTS];
@@ -298,8 +311,8 @@ static bool surrogate(const struct optimize *o, tc_tensor *z, tc_tensor *p0, tc_
     crops_draw(&o->crops, o->settings.random_seed, o->epoch, windows);
     struct objective part = objective_of(s, o, x, windows, false);
     tc_tensor *both = tc_cat(s, 2, (tc_tensor *[]){part.clip, part.perceptual}, 0);
-    bool ok = tc_to_host(s, both, TC_F64, values, 2 * (size_t)o->parents * 8) ||
-              tc_check(s, e);
+    bool ok =
+        tc_to_host(s, both, TC_F64, values, 2 * (size_t)o->parents * 8) || tc_check(s, e);
     if (ok)
         objective_total(o, values, &losses);
     *loss = losses.total;
@@ -376,7 +389,7 @@ int main(int argc, char **argv)
 {
     bool whole = argc > 1 && strcmp(argv[1], "optimize") == 0;
     int paths = whole ? 3 : 1;
-    struct job job = {.settings = optimize_defaults(), .dtype = TC_F32};
+    struct job job = {.settings = optimize_defaults(), .dtype = TC_F32, .threads = 1};
     struct tensor_file inputs = {0};
     struct err e = {0};
     if (argc < 4 + paths) {
@@ -390,8 +403,8 @@ int main(int argc, char **argv)
             *value = 0;
         ok = set(&job, argv[i], value ? value + 1 : "", &e);
     }
-    tc_scope *root = ok ? tc_open(&(struct tc_settings){.device = "cpu", .threads = 2}, &e)
-                        : NULL;
+    struct tc_settings machine = {.device = "cpu", .threads = job.threads};
+    tc_scope *root = ok ? tc_open(&machine, &e) : NULL;
     ok = root && (whole ? run_optimize(root, argv + 2, &inputs, &job, &e)
                         : (strcmp(argv[1], "clip") == 0 ? run_clip : run_lpips)(
                               root, argv + 2, &inputs, &e));

@@ -9,18 +9,21 @@ import torch
 from safetensors.torch import save_file
 
 
-def randomize(model, seed):
+def randomize(model, seed, scale=1.0):
     """Every parameter is drawn anew, norms and biases too: a forgotten bias or a norm that
-    is not applied then shows. Scaled so that activations keep their size with depth."""
+    is not applied then shows. Scaled so that activations keep their size with depth; a
+    small `scale` makes them small, and the epsilons of the norms show."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.ndim == 1:
-            value = 0.2 * noise + ("norm" in name and name.endswith("weight"))
+        if parameter.ndim == 1 and "norm" in name:
+            value = 0.2 * noise + name.endswith("weight")
+        elif parameter.ndim == 1:
+            value = 0.2 * scale * noise
         elif "embedding" in name and "time_embedding" not in name:
-            value = noise
+            value = scale * noise
         else:
-            value = noise / math.sqrt(parameter[0].numel())
+            value = scale * noise / math.sqrt(parameter[0].numel())
         parameter.data.copy_(value)
     return model.eval().requires_grad_(False)
 

@@ -164,8 +164,8 @@ def full(id, *values):
     full("ViT-L/14 of SD 1.x", CLIP_L, 2, 77, 0),
     full("OpenCLIP-H of SD 2.x", OPENCLIP_H, 2, 77, 0),
 ])
-def test_clip_text(case, config, batch, tokens, skip_last):
-    c = case("clip_text", randomize(CLIPTextModel(CLIPTextConfig(**config)), seed=1))
+def test_clip_text(case, config, batch, tokens, skip_last, scale=1.0):
+    c = case("clip_text", randomize(CLIPTextModel(CLIPTextConfig(**config)), 1, scale))
     ids = torch.randint(config["vocab_size"] - 2, (batch, tokens),
                         generator=torch.Generator().manual_seed(2))
     ours = c.run({"ids": ids}, "--taps", "--skip-last", str(skip_last))
@@ -206,8 +206,8 @@ def test_clip_text(case, config, batch, tokens, skip_last):
     full("SD 1.5, 72x40", SD15_UNET, 2, 9, 5),
     full("SD 2.1", SD21_UNET, 1, 64, 64),
 ])
-def test_unet(case, config, batch, height, width):
-    c = case("unet", randomize(UNet2DConditionModel(**config), seed=3))
+def test_unet(case, config, batch, height, width, scale=1.0):
+    c = case("unet", randomize(UNet2DConditionModel(**config), 3, scale))
     timesteps = [981.0, 1.0] if batch == 1 else [500.0]
     inputs = {"x": numbers(4, batch, 4, height, width),
               "text": numbers(5, batch, 77, config["cross_attention_dim"]),
@@ -233,8 +233,8 @@ def test_unet(case, config, batch, height, width):
     full("SD, 256x256", SD_VAE, 1, 256, 256),
     full("SD, 512x384", SD_VAE, 1, 512, 384),
 ])
-def test_vae(case, config, batch, height, width):
-    c = case("vae", randomize(AutoencoderKL(**config), seed=6))
+def test_vae(case, config, batch, height, width, scale=1.0):
+    c = case("vae", randomize(AutoencoderKL(**config), 6, scale))
     factor = 2 ** (len(config["block_out_channels"]) - 1)
     inputs = {"x": numbers(7, batch, 3, height, width).clamp(-1, 1),
               "z": numbers(8, batch, 4, height // factor, width // factor)}
@@ -279,8 +279,8 @@ def test_vae_with_the_old_attention_names(case):
     full("ImageNet f16-16384, 256x256", IMAGENET_F16, 1, 256, 256),
     full("ImageNet f16-16384, 192x320", IMAGENET_F16, 1, 192, 320),
 ])
-def test_vqgan(case, config, batch, height, width):
-    c = case("vqgan", randomize(VQModel(**config), seed=12))
+def test_vqgan(case, config, batch, height, width, scale=1.0):
+    c = case("vqgan", randomize(VQModel(**config), 12, scale))
     x = numbers(13, batch, 3, height, width).clamp(-1, 1)
     with torch.no_grad():
         given = c.model.run(x)
@@ -312,6 +312,22 @@ def check_indices(c, quantity, ours, reference, prequant):
     c.observe(c.area, c.name, f"{quantity}: share that differs by a tie",
               (ours != reference).double().mean().item(), 0.01)
     assert (ours != reference).double().mean() <= 0.01
+
+
+# ---- Epsilons -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network, arguments", [
+    pytest.param(test_clip_text, ({**TINY_CLIP, "layer_norm_eps": 1e-4}, 2, 20, 0),
+                 id="small activations, clip_text"),
+    pytest.param(test_unet, ({**TINY_UNET, "attention_head_dim": 4}, 1, 16, 16),
+                 id="small activations, unet"),
+    pytest.param(test_vae, (TINY_VAE, 1, 32, 32), id="small activations, vae"),
+    pytest.param(test_vqgan, (vqgan(32, [1, 2, 2, 3], 64, [8], 1, 32, 32, 128), 1, 64, 64),
+                 id="small activations, vqgan"),
+])
+def test_epsilons_where_activations_are_small(case, network, arguments):
+    network(case, *arguments, scale=0.03)
 
 
 # ---- What must be refused ----------------------------------------------------------------------

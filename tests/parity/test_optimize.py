@@ -1,5 +1,9 @@
 """Optimisation against a plain PyTorch reference on transformers' CLIP, taming's decoder
-and the lpips package: same weights, windows and start, the losses of the first epochs."""
+and the lpips package: same weights, windows and start, the losses of the first epochs.
+
+Both sides compute in double precision, but for the cases that say fp32: Adam's first steps
+are nearly the gradient's signs, so that where a gradient is nearly 0 rounding decides the
+way, and trajectories of equal programs part at the order of 1e-3 within 20 epochs."""
 
 import math
 import subprocess
@@ -35,7 +39,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
 def settings(**given):
     return {"layer": "prequant", "distance": "spherical", "pairing": "aligned",
             "perceptual": "lpips", "seed": "noise", "rate": 0.35, "decay_every": 100,
-            "clip_weight": 1, "perceptual_weight": 0.1, "pool": 64,
+            "clip_weight": 1, "perceptual_weight": 0.1, "pool": 64, "dtype": "f64",
             "crops": "1x1,4x0.5,6x0.25", **given}
 
 
@@ -57,7 +61,8 @@ class Inward(torch.autograd.Function):
 class Setup:
     """Three networks and the parents, on disk and in memory."""
 
-    def __init__(self, folder, driver, full=False, parents=2, size=64):
+    def __init__(self, folder, driver, full=False, parents=2, size=32):
+        torch.set_num_threads(2 if full else 1)
         self.folder, self.program, self.full = folder, driver("optimize_driver"), full
         size = 256 if full else size
         self.vqgan = randomize(VQModel(**(FULL_VQGAN if full else TINY_VQGAN)), seed=41)
@@ -77,6 +82,7 @@ class Setup:
         save_file({"parents": self.parents.permute(0, 2, 3, 1).contiguous()},
                   str(self.folder / "inputs"))
         arguments = [f"{key}={value}" for key, value in t.items()] + list(more)
+        arguments += ["threads=2"] if self.full else []
         done = subprocess.run(
             [self.program, "optimize", self.folder / "vqgan" / "model.safetensors",
              self.folder / "clip", self.folder / "lpips", self.folder / "inputs",
@@ -106,14 +112,16 @@ class Reference:
     every epoch, crops are cut and resized one by one."""
 
     def __init__(self, setup, t, ours):
-        self.vqgan, self.clip, self.lpips = setup.vqgan, setup.clip, setup.lpips
+        dtype = torch.float64 if t["dtype"] == "f64" else torch.float32
+        self.vqgan, self.clip, self.lpips = (
+            model.to(dtype) for model in (setup.vqgan, setup.clip, setup.lpips))
         self.t, self.pool, self.windows = t, ours["pool"], ours["windows"]
-        self.parents = setup.parents.float() / 255
+        self.parents = setup.parents.to(dtype) / 255
         count = len(self.parents)
         self.shares = [float(s) for s in t["shares"].split(",")] if "shares" in t \
             else [1 / count] * count
         self.groups = [int(part.split("x")[0]) for part in t["crops"].split(",")]
-        self.z = ours["start"].float().requires_grad_(True)
+        self.z = ours["start"].to(dtype).requires_grad_(True)
         self.lpips.lpips = t["perceptual"] == "lpips"
         self.adam = torch.optim.Adam([self.z], lr=t["rate"])
 
@@ -180,6 +188,7 @@ class Reference:
 
 @pytest.mark.parametrize("given, full", [
     pytest.param({}, False, id="defaults"),
+    pytest.param({"dtype": "f32"}, False, id="defaults, fp32"),
     pytest.param({"layer": "preconv"}, False, id="preconv"),
     pytest.param({"layer": "postquant", "seed": "input"}, False, id="postquant from input"),
     pytest.param({"distance": "cosine", "seed": "gaussian"}, False,
@@ -190,8 +199,8 @@ class Reference:
     pytest.param({"perceptual": "l2", "perceptual_weight": 1}, False, id="l2"),
     pytest.param({"decay_every": 3, "seed": "input", "rate": 0.05}, False, id="decay"),
     pytest.param({"crop_batch": 4}, False, id="crops in batches of 4"),
-    pytest.param({"crops": "1x1,8x0.25,16x0.125", "pool": 50, "crop_batch": 25}, True,
-                 id="full size", marks=pytest.mark.full),
+    pytest.param({"crops": "1x1,8x0.25,16x0.125", "pool": 50, "dtype": "f32"}, True,
+                 id="full size, fp32", marks=pytest.mark.full),
 ])
 def test_losses_of_the_first_epochs(setup, observe, request, given, full):
     t = settings(**given)
@@ -240,6 +249,19 @@ def test_a_damaged_state_is_passed_over(setup):
     assert done.returncode == 3 and "damaged" in done.stderr, done.stderr
 
 
+def test_numbers_that_break_are_survived_once(setup):
+    s, t = setup(), settings(epochs=30)
+    ours = s.run(t, "poison=10")
+    losses, rates = ours["losses"][:, 0], ours["rates"]
+    assert torch.isnan(losses[10:14]).all() and (rates[10:14] == 0).all()
+    assert torch.isfinite(losses[:10]).all() and torch.isfinite(losses[14:]).all()
+    assert torch.equal(rates[:10], torch.full((10,), 0.35, dtype=torch.float64))
+    assert torch.equal(rates[14:], torch.full((16,), 0.175, dtype=torch.float64))
+
+    done = s.run(t, "poison=10", "poison_kept=1", check=False)
+    assert done.returncode == 6 and "epoch 17: the losses" in done.stderr, done.stderr
+
+
 def test_the_report_holds_the_losses_of_the_pictures_it_names(setup):
     s, t = setup(), settings(epochs=40, seed="input", rate=0.1)
     report = s.run(t, "report=1")["report"]
@@ -282,8 +304,7 @@ def test_gradient_against_central_differences(setup, observe, request, layer, gi
     s.vqgan.decoder.conv_out.weight.data.mul_(0.4)
     s.vqgan.decoder.conv_out.bias.data.zero_()
     s.vqgan.save_pretrained(s.folder / "vqgan")
-    ours = s.run(settings(layer=layer, dtype="f64", perceptual_weight=1, **{}) | given,
-                 "gradient=6")
+    ours = s.run(settings(layer=layer, perceptual_weight=1) | given, "gradient=6")
     assert 0 < ours["decoded"].min() < 0.4 and 0.6 < ours["decoded"].max() < 1
     by_gradient, by_differences = ours["slopes"].T
     error = ((by_gradient - by_differences).abs() / by_differences.abs()).max().item()
