@@ -60,7 +60,7 @@ def observe():
     """observe(area, case, quantity, value, limit): a row of the table."""
     def add(area, case, quantity, value, limit):
         ROWS.append({"area": area, "case": case, "quantity": quantity,
-                     "observed": value, "limit": limit})
+                     "observed": float(value), "limit": float(limit)})
     return add
 
 

@@ -34,8 +34,6 @@ struct crop_spec {
 bool crop_spec_parse(struct crop_spec *spec, const char *text, struct err *e);
 
 enum optimize_seed { SEED_NOISE, SEED_GAUSSIAN, SEED_INPUT, SEED_FILE };
-enum crop_pairing { PAIRING_ALIGNED, PAIRING_ALL };
-enum clip_distance { CLIP_SPHERICAL, CLIP_COSINE, CLIP_MSE };
 enum perceptual_kind { PERCEPTUAL_LPIPS, PERCEPTUAL_L2 };
 
 struct optimize_settings {

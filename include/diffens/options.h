@@ -10,15 +10,22 @@
 #define OPTIONS_MAX_MODELS 32
 #define OPTIONS_MAX_GAMMAS 256
 #define OPTIONS_MAX_WEIGHTS 64
+#define OPTIONS_LIMIT 96 /* rows of the option table */
 
 /* Bits, so that an option can belong to several. */
-enum command_bit { COMMAND_GENERATE = 1, COMMAND_BLEND = 2 };
+enum command_bit { COMMAND_GENERATE = 1, COMMAND_BLEND = 2, COMMAND_OPTIMIZE = 4 };
 
 enum noise_mode { NOISE_SHARED, NOISE_INDEPENDENT };
 enum dtype_mode { DTYPE_AUTO, DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
 
-/* Bits; the order is the order in which they are mixed and shown. */
+enum crop_pairing { PAIRING_ALIGNED, PAIRING_ALL };
+enum clip_distance { CLIP_SPHERICAL, CLIP_COSINE, CLIP_MSE };
+
+/* The layers at which latents are mixed, in the order of the pipeline. */
+enum layer { PRECONV, PREQUANT, POSTQUANT };
+
+/* Bits, 1 << layer; the order is the order in which they are mixed and shown. */
 enum layer_bit { LAYER_PRECONV = 1, LAYER_PREQUANT = 2, LAYER_POSTQUANT = 4 };
 #define LAYER_COUNT 3
 
@@ -49,15 +56,36 @@ struct option_names {
     char *name[OPTIONS_MAX_MODELS];
 };
 
+/* How the candidate of `optimize` starts and moves. Those marked * may have another
+ * default in the ensemble. */
+struct option_optimize {
+    const char *seed; /* "noise", "gaussian", "input" or an image; default "noise" */
+    int epochs;       /* * 1..1000000, default 800 */
+    double rate;      /* * 1e-6..100, default 0.35 */
+    double decay;     /* * 1e-6..1, default 0.9 */
+    int decay_every;  /* * epochs, 1..1000000; default 100 */
+    double clip_weight, perceptual_weight; /* * 0..1000; default 1 and 0.1 */
+    enum layer layer;                      /* default prequant */
+    const char *crops;                     /* * as crop_spec_parse() reads it; default
+                                              1x1,8x0.25,16x0.125 */
+    enum crop_pairing pairing;             /* default aligned */
+    enum clip_distance distance;           /* default spherical */
+    const char
+        *perceptual; /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
+    int crop_batch;  /* 1..1048576; 0, the default: all at a time */
+    int save_every;  /* epochs between previews, 0..1000000; 0: none; default 50 */
+};
+
 /* Texts point into the argument vector, which must outlive the options, and are NULL
  * where no default is named. */
 struct options {
     enum command_bit command;
+    bool given[OPTIONS_LIMIT]; /* by index in the option table: on the command line */
 
     /* what to draw */
     const char *prompts;        /* file, or "-" for standard input */
     const char *prompt;         /* one prompt for all diffusers; excludes prompts */
-    const char *images;         /* blend: parents that exist; excludes the first stage */
+    const char *images;         /* parents that exist; excludes the first stage */
     const char *ensemble;       /* name or file; default $DIFFENS_ENSEMBLE, paper, demo */
     struct option_names models; /* subset in this order; none: all of the ensemble */
     bool raw_prompts;           /* leave the ensemble's templates out; default false */
@@ -73,7 +101,7 @@ struct options {
     struct option_size size; /* multiples of 8, 64..4096; 0: the model's own */
     int batch;               /* images at a time, 1..1024; 0, the default: auto */
 
-    /* how to mix it: blend */
+    /* how to mix it: blend; pair, weights, normalize and vq_size: optimize too */
     struct option_numbers
         gamma;                /* each 0..1; default 0.5; unused when weights are given */
     struct option_names pair; /* none or two; none: the ensemble's pair */
@@ -82,6 +110,7 @@ struct options {
     unsigned layers;                   /* enum layer_bit; default LAYER_POSTQUANT */
     bool requantize;            /* a postquant mix once more through the codebook */
     struct option_size vq_size; /* 16..4096; 0: short side as in the ensemble */
+    struct option_optimize optimize;
 
     /* where to compute */
     const char *device;    /* default "auto" */

@@ -13,11 +13,12 @@ enum note_level {
 
 /* Where a run stands. Names are UTF-8, as they come from files and users. */
 struct progress_at {
-    const char *stage;   /* "generate", "encode", "blend", "decode" */
+    const char *stage;   /* "generate", "blend", "optimize" */
     const char *model;   /* diffuser at work, or NULL */
     const char *cell;    /* case, or NULL; with a batch, the first one */
     int64_t step, steps; /* within the cell; steps is 0 where there are none */
     int64_t done, total; /* whole units of the stage (cells), finished and in all */
+    const char *detail;  /* "loss 0.512", or NULL */
 };
 
 /* Callbacks may be NULL. They are called from the thread that computes. */

@@ -32,10 +32,6 @@ struct run {
  * left out and recorded; the others are made. */
 bool pipeline_run(const struct run *run, struct err *e);
 
-/* The layers at which latents are mixed, in the order of the pipeline; enum layer_bit of
- * options.h is 1 << layer. */
-enum layer { PRECONV, PREQUANT, POSTQUANT };
-
 /* What one parent is at each layer: E(x), C(E(x)), Q(C(E(x))); [1,C,h,w]. */
 struct latents {
     tc_tensor *at[LAYER_COUNT];

@@ -83,6 +83,11 @@ struct tc_memory tc_memory_stats(const tc_scope *s);
 /* Gives cached memory back to the device and to the system. */
 void tc_empty_cache(tc_scope *s);
 
+/* While on, host memory for tensors comes in mappings of its own, which go back to the system
+ * with the tensor: for weights, which come and go together. Otherwise it comes from the heap,
+ * which is quicker to reuse and which tc_empty_cache() gives back. */
+void tc_host_mappings(bool on);
+
 /* Tensors now alive in this process, over all roots. */
 int64_t tc_live_tensors(void);
 

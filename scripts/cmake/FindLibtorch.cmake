@@ -1,6 +1,7 @@
 # Finds libtorch without the CUDA toolkit that Torch's own package file asks for.
 # Looks in LIBTORCH (variable or environment), CMAKE_PREFIX_PATH and the project's own
-# environment (.venv). Defines the target Libtorch::Libtorch.
+# environment (.venv). Defines the target Libtorch::Libtorch, and Libtorch_CUDA where that
+# links the CUDA kernels.
 file(GLOB venv_torch ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
 set(hints ${LIBTORCH} $ENV{LIBTORCH} ${venv_torch})
 
@@ -30,7 +31,7 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
     if(LIBTORCH_TORCH_CUDA AND nvidia_libraries)
         target_link_libraries(Libtorch::Libtorch INTERFACE
             -Wl,--no-as-needed ${LIBTORCH_TORCH_CUDA} ${LIBTORCH_C10_CUDA} -Wl,--as-needed)
-        message(STATUS "libtorch: with CUDA")
+        set(Libtorch_CUDA ON)
     endif()
     target_link_libraries(Libtorch::Libtorch INTERFACE ${LIBTORCH_TORCH_CPU} ${LIBTORCH_C10})
 endif()

@@ -4,8 +4,10 @@ Samples come from `diffens generate`, or from the diffusers package; reconstruct
 retrieval are computed from the files in models/demo, not from the training state.
 """
 
+import concurrent.futures
 import itertools
 import json
+import multiprocessing
 import pathlib
 import subprocess
 
@@ -26,7 +28,7 @@ import vae
 import vqgan
 from data import work
 
-PROMPTS, STEPS, GUIDANCE, SEED = 96, 30, 7.5, 42
+PROMPTS, STEPS, GUIDANCE, SEED = 96, 20, 7.5, 42
 
 
 def heldout_scenes():
@@ -47,24 +49,25 @@ def sample_with_program(root, program, prompts):
     return np.load(directory / "images.npy"), version
 
 
-def sample_with_diffusers(root, prompts, batch=16):
+def sample_one(root, diffuser, prompts, batch=16):
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        root / diffuser["path"], torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = []
+    for i in range(0, len(prompts), batch):
+        texts = [diffuser["prompt"].format(p) for p in prompts[i:i + batch]]
+        noise = [torch.Generator().manual_seed(SEED + n) for n in range(i, i + len(texts))]
+        output = pipeline(texts, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
+                          generator=noise, output_type="np").images
+        pictures.append((output * 255).round().astype(np.uint8))
+    return np.concatenate(pictures)
+
+
+def sample_with_diffusers(root, prompts, pool):
     """The same as the program: case n starts from the CPU noise of seed 42 + n."""
     ensemble = json.loads((root / "ensemble.json").read_text())
-    result = []
-    for diffuser in ensemble["diffusers"]:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            root / diffuser["path"], torch_dtype=torch.float32)
-        pipeline.set_progress_bar_config(disable=True)
-        pictures = []
-        for i in range(0, len(prompts), batch):
-            texts = [diffuser["prompt"].format(p) for p in prompts[i:i + batch]]
-            noise = [torch.Generator().manual_seed(SEED + n)
-                     for n in range(i, i + len(texts))]
-            output = pipeline(texts, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
-                              generator=noise, output_type="np").images
-            pictures.append((output * 255).round().astype(np.uint8))
-        result.append(np.concatenate(pictures))
-    return np.stack(result, 1), "diffusers"
+    jobs = [pool.submit(sample_one, root, d, prompts) for d in ensemble["diffusers"]]
+    return np.stack([job.result() for job in jobs], 1), "diffusers"
 
 
 def measure_samples(images, described):
@@ -87,17 +90,22 @@ def measure_samples(images, described):
     return {"accuracy": shares, "overlap": float(np.mean(pairs)), "wrong": wrong}
 
 
-def measure_networks(root):
-    autoencoder = AutoencoderKL.from_pretrained(root / "plain" / "vae",
-                                                torch_dtype=torch.float32)
-    quantised = vqgan.VQModel()
-    quantised.load_state_dict({k: v.float() for k, v in
-                               load_file(root / "vqgan" / "model.safetensors").items()})
-    pair = CLIPModel.from_pretrained(root / "clip", torch_dtype=torch.float32)
-    quantised_psnr, codes = vqgan.reconstruct(model=quantised.eval())
-    with torch.no_grad():
-        return {"vae": vae.reconstruct(model=autoencoder.eval()), "vqgan": quantised_psnr,
-                "codes": codes, "retrieval": clip.retrieval(model=pair.eval())}
+def measure_autoencoder(root):
+    model = AutoencoderKL.from_pretrained(root / "plain" / "vae",
+                                          torch_dtype=torch.float32)
+    return vae.reconstruct(model=model.eval())
+
+
+def measure_vqgan(root):
+    model = vqgan.VQModel()
+    model.load_state_dict({key: value.float() for key, value in
+                           load_file(root / "vqgan" / "model.safetensors").items()})
+    return vqgan.reconstruct(model=model.eval())
+
+
+def measure_retrieval(root):
+    model = CLIPModel.from_pretrained(root / "clip", dtype=torch.float32)
+    return clip.retrieval(model=model.eval())
 
 
 def contact_sheet(images, path, cases, columns=8):
@@ -117,14 +125,23 @@ def contact_sheet(images, path, cases, columns=8):
 def evaluate(root, program, with_diffusers=False):
     described = heldout_scenes()
     prompts = [scenes.plain_caption(scene) for scene in described]
-    if with_diffusers or not pathlib.Path(program).exists():
-        images, sampler = sample_with_diffusers(root, prompts)
-    else:
-        images, sampler = sample_with_program(root, program, prompts)
+    with concurrent.futures.ProcessPoolExecutor(7,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        measures = {"vae": pool.submit(measure_autoencoder, root),
+                    "vqgan": pool.submit(measure_vqgan, root),
+                    "retrieval": pool.submit(measure_retrieval, root),
+                    "judge": pool.submit(classifier.accuracy)}
+        if with_diffusers or not pathlib.Path(program).exists():
+            images, sampler = sample_with_diffusers(root, prompts, pool)
+        else:
+            images, sampler = sample_with_program(root, program, prompts)
+        measured = {key: job.result() for key, job in measures.items()}
     np.save(work() / "samples.npy", images)
+    measured["vqgan"], codes = measured["vqgan"]
     result = {"sampler": sampler, "steps": STEPS, "guidance": GUIDANCE, "seed": SEED,
-              "prompts": len(prompts), **measure_samples(images, described),
-              **measure_networks(root), "judge": classifier.accuracy()}
+              "prompts": len(prompts), "codes": codes, **measured,
+              **measure_samples(images, described)}
     (work() / "evaluation.json").write_text(json.dumps(result, indent=1))
     contact_sheet(images, root / "pictures" / "contact-sheet.png", list(range(24)))
     card.write(root, result, prompts[:24])

@@ -237,7 +237,7 @@ def train(minutes=45, seed=3):
     frozen.requires_grad_(False)
     learning = torch.nn.ModuleList([model.decoder, model.post_quant_conv])
     optimizer = torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.99), weight_decay=0)
-    run = training.Run("vqgan", {"model": model, "average": average}, optimizer, 5e-4,
+    run = training.Run("vqgan", {"model": model, "average": average}, optimizer, 3e-4,
                        minutes, flat=0.3)
     for step in run:
         rng = np.random.default_rng([seed, step])

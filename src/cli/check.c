@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_given(const char *const *given, const char *name)
+static bool is_given(const struct options *o, const char *name)
 {
-    const struct option *o = option_find(name, strlen(name), ~0u);
-    return o && given[o - option_table];
+    const struct option *option = option_find(name, strlen(name), o->command);
+    return option && o->given[option - option_table];
 }
 
-static bool check_exclusive(const char *const *given, struct err *e)
+static bool check_exclusive(const struct options *o, struct err *e)
 {
     static const char *const pairs[][3] = {
         {"prompts", "prompt", "each says what to draw"},
@@ -24,16 +24,16 @@ static bool check_exclusive(const char *const *given, struct err *e)
         {"quiet", "progress", "--quiet shows none"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (is_given(given, pairs[i][0]) && is_given(given, pairs[i][1]))
+        if (is_given(o, pairs[i][0]) && is_given(o, pairs[i][1]))
             return err_set(e, ERR_USAGE, "found --%s and --%s, expected one of them: %s",
                            pairs[i][0], pairs[i][1], pairs[i][2]);
     return true;
 }
 
-static bool check_images(const char *const *given, struct err *e)
+static bool check_images(const struct options *o, struct err *e)
 {
-    for (int i = 0; i < option_count && is_given(given, "images"); i++)
-        if (option_table[i].first_stage && given[i])
+    for (int i = 0; i < option_count && is_given(o, "images"); i++)
+        if (option_table[i].first_stage && o->given[i])
             return err_set(e, ERR_USAGE,
                            "found --images and --%s, expected one of them: pictures that "
                            "exist are not drawn",
@@ -51,6 +51,10 @@ static bool check_mix(const struct options *o, struct err *e)
             e, ERR_USAGE,
             "found --requantize without layer postquant, expected --layer with "
             "postquant in it: the others are quantized in any case");
+    if (o->command == COMMAND_OPTIMIZE && o->weights.count > 1)
+        return err_set(e, ERR_USAGE,
+                       "--weights: given %d times, expected once: one result a case",
+                       o->weights.count);
     for (int i = 1; i < o->weights.count; i++)
         if (o->weights.set[i].count != o->weights.set[0].count)
             return err_set(e, ERR_USAGE,
@@ -60,10 +64,25 @@ static bool check_mix(const struct options *o, struct err *e)
     return true;
 }
 
-bool options_check(const struct options *o, const char *const *given, struct err *e)
+/* "--seed 42" is what other tools call --random-seed. */
+static bool check_seed(const struct options *o, struct err *e)
 {
-    return check_exclusive(given, e) && check_images(given, e) &&
-           check_mix(o, e);
+    const char *seed = o->optimize.seed;
+    if (!seed || seed[strspn(seed, "0123456789")])
+        return true;
+    err_set(e, ERR_USAGE,
+            "--seed: found \"%s\", expected noise, gaussian, input or an image",
+            STR_SHOW(seed));
+    return err_hint(e,
+                    "a number is given with --random-seed %s; an image of that name is "
+                    "./%s",
+                    STR_SHOW(seed), STR_SHOW(seed));
+}
+
+bool options_check(const struct options *o, struct err *e)
+{
+    return check_exclusive(o, e) && check_images(o, e) && check_mix(o, e) &&
+           check_seed(o, e);
 }
 
 void options_free(struct options *o)

@@ -25,6 +25,18 @@ const struct command command_table[] = {
                   "diffens blend --prompts prompts.json --gamma 0:1:5 --layer all",
                   "diffens blend --images runs/a --weights 0.5,0.25,0.25"},
      .run = command_blend},
+    {.name = "optimize",
+     .bit = COMMAND_OPTIMIZE,
+     .summary = "draw, then find one picture that all models agree on",
+     .about = "Draws each prompt with the models of an ensemble, then moves a latent of "
+              "the VQGAN until its picture is near to all of theirs, as CLIP sees crops "
+              "of it and as a perceptual network sees it whole. These networks compute "
+              "in fp32. An ensemble may have defaults of its own for epochs, rates, "
+              "weights and crops.",
+     .examples = {"diffens optimize --seed noise --epochs 800",
+                  "diffens optimize --prompts prompts.json --seed input --epochs 300",
+                  "diffens optimize --images runs/a --weights 0.5,0.25,0.25"},
+     .run = command_optimize},
 };
 
 const int command_count = sizeof command_table / sizeof *command_table;

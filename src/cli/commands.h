@@ -25,8 +25,9 @@ const struct command *command_find(const char *name);
 const struct command *command_nearest(const char *name);
 const struct command *command_of(enum command_bit bit);
 
-/* src/cli/generate.c, src/cli/blend.c */
+/* src/cli/generate.c, src/cli/blend.c, src/cli/optimize.c */
 bool command_generate(const struct options *o, struct err *e);
 bool command_blend(const struct options *o, struct err *e);
+bool command_optimize(const struct options *o, struct err *e);
 
 #endif

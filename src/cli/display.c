@@ -64,7 +64,17 @@ static double part_done(const struct progress_at *at)
     return at->total > 0 ? ((double)at->done + within) / (double)at->total : 0;
 }
 
-/* "generate: model poster, case 003, step 20/50; 3 of 12 done, 41 s" */
+/* Seconds that the rest of the stage takes at its pace so far; -1 while that is unknown.
+ */
+static double seconds_left(const struct display *d, double part)
+{
+    double passed = seconds_since(&d->place_started);
+    return part > d->place_part && passed >= 1
+               ? passed * (1 - part) / (part - d->place_part)
+               : -1;
+}
+
+/* "generate: model poster, case 003, step 20/50; 3 of 12 done, 41 s, 82 s left" */
 static void format_place(const struct display *d, const struct progress_at *at,
                          struct str *line)
 {
@@ -86,7 +96,12 @@ static void format_place(const struct display *d, const struct progress_at *at,
     if (at->total > 0)
         str_addf(line, "%s%lld of %lld done", between, (long long)at->done,
                  (long long)at->total);
+    if (at->detail)
+        str_addf(line, ", %s", at->detail);
     str_addf(line, ", %.0f s", seconds_since(&d->started));
+    double left = seconds_left(d, part_done(at));
+    if (left >= 0)
+        str_addf(line, ", %.0f s left", left);
 }
 
 static void on_place(void *user, const struct progress_at *at)
@@ -98,6 +113,10 @@ static void on_place(void *user, const struct progress_at *at)
     if (!new_place && !complete && part - d->shown_part < LINE_PART &&
         seconds_since(&d->shown) < LINE_SECONDS)
         return;
+    if (new_place) {
+        clock_gettime(CLOCK_MONOTONIC, &d->place_started);
+        d->place_part = part;
+    }
     d->stage = at->stage;
     snprintf(d->model, sizeof d->model, "%s", at->model ? at->model : "");
     d->shown_part = part;

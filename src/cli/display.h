@@ -16,7 +16,9 @@ struct display {
     struct progress progress; /* hand this to the stages */
     FILE *log;                /* NULL: none */
     struct timespec started, shown;
-    double shown_part; /* of the stage, when a line was shown last */
+    double shown_part;             /* of the stage, when a line was shown last */
+    struct timespec place_started; /* the present stage and model, */
+    double place_part;             /* and how much of the stage was done then */
     const char *stage;
     char model[100];
     int results_errno; /* of the first result that could not be written */

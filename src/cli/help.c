@@ -70,6 +70,7 @@ static void add_bounds(struct str *help, const struct option *o)
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_NAMES:
+    case OPTION_CROPS:
         break;
     }
     if (o->initial)

@@ -1,14 +1,10 @@
-/* option_table.c: the options, and look-up in their table. Leaves reading values to
- * parse.c and printing to help.c. */
+/* option_table.c: the options. Leaves look-up to option_find.c, reading values to value.c
+ * and printing to help.c. */
 #include "cli/option_table.h"
 
-#include "base/str.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #define FIELD(name) offsetof(struct options, name)
-#define ALL (COMMAND_GENERATE | COMMAND_BLEND)
+#define MIXING (COMMAND_BLEND | COMMAND_OPTIMIZE)
+#define ALL (COMMAND_GENERATE | MIXING)
 #define SEED_MAX 18446744073709551615.0
 
 const struct option option_table[] = {
@@ -33,7 +29,7 @@ const struct option option_table[] = {
      .kind = OPTION_PATH,
      .offset = FIELD(images),
      .group = GROUP_INPUT,
-     .commands = COMMAND_BLEND,
+     .commands = MIXING,
      .help = "mix pictures that exist: a run directory, an .npy file of shape "
              "N,M,H,W,3, or a directory CASE/MODEL.png"},
     {.name = "ensemble",
@@ -77,8 +73,18 @@ const struct option option_table[] = {
      .max = SEED_MAX,
      .first_stage = true,
      .group = GROUP_DRAW,
-     .commands = ALL,
+     .commands = COMMAND_GENERATE | COMMAND_BLEND,
      .help = "case n starts from the noise of seed N + n"},
+    {.name = "random-seed",
+     .argument = "N",
+     .kind = OPTION_SEED,
+     .offset = FIELD(random_seed),
+     .initial = "42",
+     .max = SEED_MAX,
+     .group = GROUP_DRAW,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "case n starts from the noise of seed N + n; so do its candidate and its "
+             "windows"},
     {.name = "noise",
      .argument = "HOW",
      .kind = OPTION_CHOICE,
@@ -176,6 +182,15 @@ const struct option option_table[] = {
      .commands = COMMAND_BLEND,
      .help = "first and second parent; only these two are loaded; default the "
              "ensemble's pair"},
+    {.name = "pair",
+     .argument = "A,B",
+     .kind = OPTION_NAMES,
+     .offset = FIELD(pair),
+     .min = 2,
+     .max = 2,
+     .group = GROUP_MIX,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "these two parents; only they are loaded; default all of the ensemble"},
     {.name = "weights",
      .argument = "W1,...,WM",
      .kind = OPTION_WEIGHTS,
@@ -185,11 +200,20 @@ const struct option option_table[] = {
      .group = GROUP_MIX,
      .commands = COMMAND_BLEND,
      .help = "instead of --gamma: a weight for each parent; may be given several times"},
+    {.name = "weights",
+     .argument = "W1,...,WM",
+     .kind = OPTION_WEIGHTS,
+     .offset = FIELD(weights),
+     .min = 0,
+     .max = 1,
+     .group = GROUP_MIX,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "how much each parent counts in the losses; default all the same"},
     {.name = "normalize",
      .kind = OPTION_FLAG,
      .offset = FIELD(normalize),
      .group = GROUP_MIX,
-     .commands = COMMAND_BLEND,
+     .commands = MIXING,
      .help = "divide the weights by their sum"},
     {.name = "layer",
      .argument = "LAYER",
@@ -214,9 +238,148 @@ const struct option option_table[] = {
      .max = 4096,
      .multiple = 1,
      .group = GROUP_MIX,
-     .commands = COMMAND_BLEND,
+     .commands = MIXING,
      .help = "size at which the VQGAN works, a multiple of its factor; default its short "
              "side as in the ensemble, aspect kept"},
+
+    {.name = "layer",
+     .argument = "LAYER",
+     .kind = OPTION_CHOICE,
+     .offset = FIELD(optimize.layer),
+     .initial = "prequant",
+     .choices = "preconv prequant postquant",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "where the candidate lives"},
+    {.name = "seed",
+     .argument = "SEED",
+     .kind = OPTION_PATH,
+     .offset = FIELD(optimize.seed),
+     .initial = "noise",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "where the candidate starts: noise (a random codebook entry at each place), "
+             "gaussian, input (the blend of the parents) or an image file"},
+    {.name = "epochs",
+     .argument = "N",
+     .kind = OPTION_INTEGER,
+     .offset = FIELD(optimize.epochs),
+     .initial = "800",
+     .min = 1,
+     .max = 1000000,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "steps of the optimiser"},
+    {.name = "lr",
+     .argument = "X",
+     .kind = OPTION_REAL,
+     .offset = FIELD(optimize.rate),
+     .initial = "0.35",
+     .min = 1e-6,
+     .max = 100,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "Adam's learning rate"},
+    {.name = "lr-decay",
+     .argument = "X",
+     .kind = OPTION_REAL,
+     .offset = FIELD(optimize.decay),
+     .initial = "0.9",
+     .min = 1e-6,
+     .max = 1,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "what the rate is multiplied by every --lr-decay-every epochs"},
+    {.name = "lr-decay-every",
+     .argument = "N",
+     .kind = OPTION_INTEGER,
+     .offset = FIELD(optimize.decay_every),
+     .initial = "100",
+     .min = 1,
+     .max = 1000000,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "epochs at the same rate"},
+    {.name = "clip-weight",
+     .argument = "X",
+     .kind = OPTION_REAL,
+     .offset = FIELD(optimize.clip_weight),
+     .initial = "1",
+     .min = 0,
+     .max = 1000,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help =
+         "weight of the distance between CLIP's embeddings of crops; 0 leaves it out"},
+    {.name = "perceptual-weight",
+     .argument = "X",
+     .kind = OPTION_REAL,
+     .offset = FIELD(optimize.perceptual_weight),
+     .initial = "0.1",
+     .min = 0,
+     .max = 1000,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "weight of the distance between VGG's features; 0 leaves it out; high ones "
+             "make ghosts"},
+    {.name = "crops",
+     .argument = "SPEC",
+     .kind = OPTION_CROPS,
+     .offset = FIELD(optimize.crops),
+     .initial = "1x1,8x0.25,16x0.125",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "windows that CLIP compares in an epoch: how many of which side, as a part "
+             "of the picture's short side"},
+    {.name = "crop-pairing",
+     .argument = "HOW",
+     .kind = OPTION_CHOICE,
+     .offset = FIELD(optimize.pairing),
+     .initial = "aligned",
+     .choices = "aligned all",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "aligned: a window against the same window of each parent; all: against "
+             "every window"},
+    {.name = "crop-batch",
+     .argument = "N",
+     .kind = OPTION_INTEGER,
+     .offset = FIELD(optimize.crop_batch),
+     .initial = "auto",
+     .min = 1,
+     .max = 1048576,
+     .automatic = true,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "windows encoded at a time; auto: all, fewer when memory runs out"},
+    {.name = "clip-distance",
+     .argument = "HOW",
+     .kind = OPTION_CHOICE,
+     .offset = FIELD(optimize.distance),
+     .initial = "spherical",
+     .choices = "spherical cosine mse",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "between embeddings"},
+    {.name = "perceptual",
+     .argument = "HOW",
+     .kind = OPTION_WORD,
+     .offset = FIELD(optimize.perceptual),
+     .choices = "lpips l2",
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "learned LPIPS heads over VGG's features, or plain L2; default lpips where "
+             "the ensemble has heads"},
+    {.name = "save-every",
+     .argument = "N",
+     .kind = OPTION_INTEGER,
+     .offset = FIELD(optimize.save_every),
+     .initial = "50",
+     .min = 0,
+     .max = 1000000,
+     .group = GROUP_OPTIMIZE,
+     .commands = COMMAND_OPTIMIZE,
+     .help = "epochs between preview pictures; 0: none"},
 
     {.name = "device",
      .argument = "NAME",
@@ -307,123 +470,5 @@ const struct option option_table[] = {
 
 const int option_count = sizeof option_table / sizeof *option_table;
 
-const struct option *option_find(const char *name, size_t length, unsigned commands)
-{
-    for (const struct option *o = option_table; o < option_table + option_count; o++)
-        if ((o->commands & commands) && strlen(o->name) == length &&
-            memcmp(o->name, name, length) == 0)
-            return o;
-    return NULL;
-}
-
-const struct option *option_find_letter(char letter, unsigned commands)
-{
-    for (const struct option *o = option_table; o < option_table + option_count; o++)
-        if ((o->commands & commands) && o->letter && o->letter == letter)
-            return o;
-    return NULL;
-}
-
-const struct option *option_nearest(const char *name, unsigned commands)
-{
-    const char *known[sizeof option_table / sizeof *option_table];
-    size_t count = 0;
-    for (int i = 0; i < option_count; i++)
-        if (option_table[i].commands & commands)
-            known[count++] = option_table[i].name;
-    const char *best = str_nearest(name, known, count);
-    return best ? option_find(best, strlen(best), commands) : NULL;
-}
-
-const char *option_group_title(enum option_group group)
-{
-    static const char *const titles[GROUP_COUNT] = {"Prompts and models", "Drawing",
-                                                    "Mixing", "Computing", "Output"};
-    return titles[group];
-}
-
-size_t option_choice(const struct option *o, int index, const char **word)
-{
-    const char *at = o->choices;
-    while (at && *at) {
-        size_t length = strcspn(at, " ");
-        if (index-- == 0) {
-            *word = at;
-            return length;
-        }
-        at += length + (at[length] == ' ');
-    }
-    return 0;
-}
-
-/* "shared, independent" */
-static void join_choices(const struct option *o, const char *head, char *text,
-                         size_t size)
-{
-    const char *word;
-    size_t used = (size_t)snprintf(text, size, "%s", head);
-    for (int i = 0; used < size; i++) {
-        size_t length = option_choice(o, i, &word);
-        if (length == 0)
-            return;
-        used += (size_t)snprintf(text + used, size - used, "%s%.*s", i ? ", " : "",
-                                 (int)length, word);
-    }
-}
-
-const char *option_expected(const struct option *o, char *text, size_t size)
-{
-    const char *automatic = o->automatic ? "auto or " : "";
-    switch (o->kind) {
-    case OPTION_FLAG:
-        snprintf(text, size, "no value");
-        break;
-    case OPTION_TEXT:
-        snprintf(text, size, "UTF-8 text of at most 65536 bytes");
-        break;
-    case OPTION_PATH:
-        snprintf(text, size, "%s", o->offset == FIELD(device) ? "a device" : "a path");
-        break;
-    case OPTION_INTEGER:
-        snprintf(text, size, "%sinteger %.0f..%.0f", automatic, o->min, o->max);
-        break;
-    case OPTION_SEED:
-        snprintf(text, size, "integer 0..18446744073709551615");
-        break;
-    case OPTION_REAL:
-        snprintf(text, size, "number %g..%g", o->min, o->max);
-        break;
-    case OPTION_CHOICE:
-    case OPTION_WORD:
-        join_choices(o, "one of ", text, size);
-        break;
-    case OPTION_SIZE:
-        if (o->multiple > 1)
-            snprintf(text, size, "HEIGHTxWIDTH, each a multiple of %d, %.0f..%.0f",
-                     o->multiple, o->min, o->max);
-        else
-            snprintf(text, size, "HEIGHTxWIDTH, each %.0f..%.0f", o->min, o->max);
-        break;
-    case OPTION_NAMES:
-        if (o->min == o->max)
-            snprintf(text, size, "%.0f different names separated by commas", o->min);
-        else
-            snprintf(text, size, "%.0f to %.0f different names separated by commas",
-                     o->min, o->max);
-        break;
-    case OPTION_GAMMA:
-        snprintf(text, size,
-                 "numbers %g..%g: one, a list A,B,... or a range start:stop:count, "
-                 "at most %d of them",
-                 o->min, o->max, OPTIONS_MAX_GAMMAS);
-        break;
-    case OPTION_WEIGHTS:
-        snprintf(text, size, "a list of at most %d numbers %g..%g with a sum above 0",
-                 OPTIONS_MAX_MODELS, o->min, o->max);
-        break;
-    case OPTION_LAYERS:
-        join_choices(o, "all or a list of ", text, size);
-        break;
-    }
-    return text;
-}
+_Static_assert(sizeof option_table / sizeof *option_table <= OPTIONS_LIMIT,
+               "options.h: OPTIONS_LIMIT");

@@ -22,10 +22,18 @@ enum option_kind {
     OPTION_GAMMA,   /* number, list or range; struct option_numbers */
     OPTION_WEIGHTS, /* w1,w2,...; may be given again; struct option_weight_sets */
     OPTION_LAYERS,  /* list of `choices`, or "all"; unsigned, bits in their order */
+    OPTION_CROPS,   /* as crop_spec_parse() reads it; const char * */
 };
 
-enum option_group { GROUP_INPUT, GROUP_DRAW, GROUP_MIX, GROUP_COMPUTE, GROUP_OUTPUT };
-#define GROUP_COUNT 5
+enum option_group {
+    GROUP_INPUT,
+    GROUP_DRAW,
+    GROUP_MIX,
+    GROUP_OPTIMIZE,
+    GROUP_COMPUTE,
+    GROUP_OUTPUT
+};
+#define GROUP_COUNT 6
 
 struct option {
     const char *name;     /* without the dashes */
@@ -47,7 +55,8 @@ struct option {
 extern const struct option option_table[];
 extern const int option_count;
 
-/* The option of that name that `commands` has (a mask), or NULL. */
+/* The option of that name that `commands` has (a mask), or NULL. Two options may share a
+ * name where no command has both. */
 const struct option *option_find(const char *name, size_t length, unsigned commands);
 
 /* The option with that letter that `commands` has, or NULL. */

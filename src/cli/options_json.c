@@ -93,6 +93,7 @@ static void write_value(struct json_writer *w, const struct option *option,
         break;
     case OPTION_TEXT:
     case OPTION_WORD:
+    case OPTION_CROPS:
         write_text(w, *(const char *const *)field);
         break;
     case OPTION_PATH:

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTION_LIMIT 96
 #define LONGEST_NAME 64
 
 struct parser {
@@ -18,7 +17,7 @@ struct parser {
     char *const *argv;
     int at;
     struct parsed *out;
-    const char *given[OPTION_LIMIT]; /* by index in the table */
+    const char *given[OPTIONS_LIMIT]; /* by index in the table */
     struct err *e;
 };
 
@@ -103,6 +102,7 @@ static bool set_option(struct parser *p, const struct option *option, const char
     if (repeated)
         return true;
     *given = value;
+    p->out->options.given[option - option_table] = true;
     switch (value_read(option, value, &p->out->options)) {
     case VALUE_OK:
         return add_option_argument(p, option, value);
@@ -119,6 +119,8 @@ static const char *familiar_name(const char *name)
 {
     static const char *const pairs[][2] = {
         {"seed", "random-seed"},
+        {"learning-rate", "lr"},
+        {"iterations", "epochs"},
         {"cfg", "guidance"},
         {"cfg-scale", "guidance"},
         {"guidance-scale", "guidance"},
@@ -149,13 +151,13 @@ static bool refuse_option(struct parser *p, const char *name)
     err_set(p->e, ERR_USAGE,
             "%s: found option \"--%s\", expected one that diffens %s has", command->name,
             STR_SHOW(name), command->name);
+    const char *familiar = familiar_name(name);
+    if (familiar && option_find(familiar, strlen(familiar), command->bit))
+        return err_hint(p->e, "did you mean --%s?", familiar);
     const struct option *other = option_find(name, strlen(name), ~0u);
     if (other)
         return err_hint(p->e, "--%s is an option of diffens %s", other->name,
                         command_of(other->commands & -other->commands)->name);
-    const char *familiar = familiar_name(name);
-    if (familiar && option_find(familiar, strlen(familiar), command->bit))
-        return err_hint(p->e, "did you mean --%s?", familiar);
     const struct option *nearest = option_nearest(name, command->bit);
     if (nearest)
         return err_hint(p->e, "did you mean --%s?", nearest->name);
@@ -262,7 +264,7 @@ static enum parse_outcome parse_options(struct parser *p)
         if (!ok)
             return PARSE_ERROR;
     }
-    return options_check(&p->out->options, p->given, p->e) ? PARSE_RUN : PARSE_ERROR;
+    return options_check(&p->out->options, p->e) ? PARSE_RUN : PARSE_ERROR;
 }
 
 static enum parse_outcome refuse_command(const char *name, struct err *e)
@@ -287,10 +289,6 @@ enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *par
 {
     struct parser p = {.argc = argc, .argv = argv, .at = 2, .out = parsed, .e = e};
     const char *first = argc > 1 ? argv[1] : "--help";
-    if (option_count > OPTION_LIMIT) {
-        err_set(e, ERR_BUG, "command line: more options than OPTION_LIMIT");
-        return PARSE_ERROR;
-    }
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
         return PARSE_HELP;
     if (strcmp(first, "--version") == 0)

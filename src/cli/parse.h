@@ -4,6 +4,8 @@
 
 #include "cli/commands.h"
 
+struct ensemble;
+
 enum parse_outcome {
     PARSE_RUN,     /* run `command` with the options */
     PARSE_HELP,    /* print the help of `command`, or of the program where it is NULL */
@@ -21,8 +23,11 @@ struct parsed {
 enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *parsed,
                                  struct err *e);
 
-/* What goes together and what does not (ERR_USAGE, both options named). `given` has an
- * entry per option of the table: its value as given, or NULL. */
-bool options_check(const struct options *o, const char *const *given, struct err *e);
+/* What goes together and what does not (ERR_USAGE, both options named). */
+bool options_check(const struct options *o, struct err *e);
+
+/* Gives `optimize` the ensemble's own defaults for what the command line leaves open;
+ * texts then point into the ensemble. ERR_INPUT for what is no value of the option. */
+bool options_tune(struct options *o, const struct ensemble *s, struct err *e);
 
 #endif

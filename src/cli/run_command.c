@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "cli/display.h"
 #include "cli/options_json.h"
+#include "cli/parse.h"
 #include "diffens/stages.h"
 #include "models/prompts.h"
 #include "run/directory.h"
@@ -22,8 +23,9 @@ static bool choose_example(const struct ensemble *s, const struct progress *prog
                        "found no prompts, expected --prompts FILE or --prompt TEXT: the "
                        "ensemble \"%s\" has no example of its own",
                        STR_SHOW(s->name));
-    progress_note(progress, NOTE_INFO, "no prompts given: drawing the example of %s, \"%s\"",
-                  s->name, s->example);
+    progress_note(progress, NOTE_INFO,
+                  "no prompts given: drawing the example of %s, \"%s\"", s->name,
+                  s->example);
     return true;
 }
 
@@ -62,6 +64,13 @@ static void show_json(const struct record *record, struct display *display)
     str_free(&json);
 }
 
+static unsigned needs(const struct options *o)
+{
+    return (o->images ? 0 : NEED_DIFFUSERS) |
+           (o->command == COMMAND_GENERATE ? 0 : NEED_VQGAN) |
+           (o->command == COMMAND_OPTIMIZE ? NEED_CRITICS : 0);
+}
+
 /* A failed run has results as well: the cells that went well. */
 static bool run_in(const char *directory, const char *name, struct run run,
                    struct display *display, struct err *e)
@@ -82,9 +91,11 @@ static bool run_in(const char *directory, const char *name, struct run run,
     return ok;
 }
 
-static bool prepare_and_run(const struct options *o, const char *name, select_fn *select,
-                            struct display *display, struct err *e)
+static bool prepare_and_run(const struct options *given, const char *name,
+                            select_fn *select, struct display *display, struct err *e)
 {
+    struct options tuned = *given; /* owns nothing */
+    const struct options *o = &tuned;
     struct ensemble ensemble = {0};
     struct prompts prompts = {0};
     char *directory = NULL;
@@ -93,8 +104,8 @@ static bool prepare_and_run(const struct options *o, const char *name, select_fn
         .options = o, .ensemble = &ensemble, .prompts = o->images ? NULL : &prompts};
     bool ok =
         ensemble_open(&ensemble, o->ensemble, &display->progress, e) &&
-        (o->images || select(&ensemble, o, e)) &&
-        ensemble_check_files(&ensemble, !o->images, o->command == COMMAND_BLEND, e) &&
+        options_tune(&tuned, &ensemble, e) && (o->images || select(&ensemble, o, e)) &&
+        ensemble_check_files(&ensemble, needs(o), e) &&
         (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
         run_directory_make(o->out, name, o->force, &directory, &made, e) &&
         run_in(directory, name, run, display, e);

@@ -3,6 +3,7 @@
 #include "cli/value.h"
 
 #include "base/utf8.h"
+#include "diffens/optimize.h"
 
 #include <locale.h>
 #include <math.h>
@@ -289,6 +290,16 @@ static bool read_text(const struct option *option, const char *text, const char 
     return ok;
 }
 
+static bool read_crops(const char *text, const char **out)
+{
+    struct crop_spec spec;
+    struct err ignored = {0};
+    bool ok = crop_spec_parse(&spec, text, &ignored);
+    if (ok)
+        *out = text;
+    return ok;
+}
+
 enum value_result value_read(const struct option *option, const char *text,
                              struct options *o)
 {
@@ -328,6 +339,9 @@ enum value_result value_read(const struct option *option, const char *text,
         break;
     case OPTION_LAYERS:
         ok = read_layers(option, text, field);
+        break;
+    case OPTION_CROPS:
+        ok = read_crops(text, field);
         break;
     }
     return ok ? VALUE_OK : VALUE_WRONG;

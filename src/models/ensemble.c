@@ -9,6 +9,7 @@
 #include "models/safe_name.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,6 +53,8 @@ void ensemble_close(struct ensemble *s)
     free_network(&s->clip);
     free_network(&s->perceptual);
     free(s->example);
+    for (int i = 0; i < s->default_count; i++)
+        free(s->defaults[i].text);
     *s = (struct ensemble){0};
 }
 
@@ -190,17 +193,48 @@ static bool read_vqgan(struct ensemble *s, const struct json *root, struct err *
     return true;
 }
 
+/* Values keep their spelling: what they mean is up to the options. */
+static bool read_defaults(struct ensemble *s, const struct json *root, struct err *e)
+{
+    static const char *const known[ENSEMBLE_MAX_DEFAULTS] = {
+        "crops",       "epochs",           "lr", "lr_decay", "lr_decay_every",
+        "clip_weight", "perceptual_weight"};
+    const struct json *object = NULL;
+    const char *crops;
+    double number;
+    if (!config_may_object(root, "optimize", &object, e) || !object)
+        return e->code == ERR_OK;
+    if (!config_only(object, known, ENSEMBLE_MAX_DEFAULTS, e))
+        return false;
+    for (int i = 0; i < ENSEMBLE_MAX_DEFAULTS; i++) {
+        const struct json *value = json_get(object, known[i]);
+        struct ensemble_default *d = &s->defaults[s->default_count];
+        if (!value)
+            continue;
+        bool ok = i == 0 ? config_as_string(value, &crops, e)
+                         : config_as_double(value, 0, INFINITY, &number, e);
+        if (!ok)
+            return false;
+        d->text = strndup(value->text, value->size);
+        if (!d->text)
+            return ensemble_no_memory(e);
+        d->field = known[i];
+        s->default_count++;
+    }
+    return true;
+}
+
 static bool read_root(struct ensemble *s, const struct json *root, struct err *e)
 {
-    static const char *const known[] = {"name", "diffusers",  "pair",   "vqgan",
-                                        "clip", "perceptual", "example"};
+    static const char *const known[] = {"name", "diffusers",  "pair",    "vqgan",
+                                        "clip", "perceptual", "example", "optimize"};
     const char *name, *example = NULL;
-    return config_as_object(root, e) && config_only(root, known, 7, e) &&
+    return config_as_object(root, e) && config_only(root, known, 8, e) &&
            need_safe_name(root, &name, e) && copy(&s->name, name, e) &&
            read_diffusers(s, root, e) && read_pair(s, root, e) &&
            read_vqgan(s, root, e) && read_network(s, root, "clip", &s->clip, e) &&
            read_network(s, root, "perceptual", &s->perceptual, e) &&
-           config_may_string(root, "example", &example, e) &&
+           read_defaults(s, root, e) && config_may_string(root, "example", &example, e) &&
            (!example || copy(&s->example, example, e));
 }
 
@@ -326,17 +360,26 @@ static bool check_path(const struct ensemble *s, const char *what, const char *n
     return false;
 }
 
-bool ensemble_check_files(const struct ensemble *s, bool draws, bool mixes, struct err *e)
+static bool check_network(const struct ensemble *s, const char *role,
+                          const struct ensemble_network *n, const char *purpose,
+                          struct err *e)
 {
-    for (int i = 0; draws && i < s->count; i++) {
+    if (!n->path)
+        return err_set(e, ERR_INPUT, "%s: $: found no %s, expected one to %s with",
+                       s->file, role, purpose);
+    return check_path(s, role, "", n->path, e);
+}
+
+bool ensemble_check_files(const struct ensemble *s, unsigned needs, struct err *e)
+{
+    for (int i = 0; (needs & NEED_DIFFUSERS) && i < s->count; i++) {
         const struct ensemble_diffuser *d = &s->diffusers[i];
         if (!check_path(s, "diffuser", d->name, d->path, e))
             return false;
     }
-    if (!mixes)
-        return true;
-    if (!s->vqgan.path)
-        return err_set(e, ERR_INPUT, "%s: $: found no vqgan, expected one to mix with",
-                       s->file);
-    return check_path(s, "vqgan", "", s->vqgan.path, e);
+    if ((needs & NEED_VQGAN) && !check_network(s, "vqgan", &s->vqgan, "mix", e))
+        return false;
+    return !(needs & NEED_CRITICS) ||
+           (check_network(s, "clip", &s->clip, "compare pictures", e) &&
+            check_network(s, "perceptual", &s->perceptual, "compare pictures", e));
 }

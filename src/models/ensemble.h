@@ -26,6 +26,14 @@ struct ensemble_network {
     char *path, *listed;
 };
 
+/* A default of the ensemble's own for an option of `optimize`. */
+struct ensemble_default {
+    const char *field; /* as in ensemble.json: "lr_decay" */
+    char *text;        /* its value, as written there */
+};
+
+#define ENSEMBLE_MAX_DEFAULTS 7
+
 /* Start from `{0}`. */
 struct ensemble {
     char *name;
@@ -37,7 +45,12 @@ struct ensemble {
     struct ensemble_network vqgan, clip, perceptual;
     int vqgan_height, vqgan_width; /* its "size"; 256 where it has none */
     char *example;                 /* a prompt, or NULL */
+    int default_count;
+    struct ensemble_default defaults[ENSEMBLE_MAX_DEFAULTS];
 };
+
+/* What a run takes from an ensemble; bits. */
+enum ensemble_need { NEED_DIFFUSERS = 1, NEED_VQGAN = 2, NEED_CRITICS = 4 };
 
 /* Reads an ensemble: by name, looked for in $DIFFENS_MODELS, the installation's
  * share/diffens/models and the models folder beside the build folder; or by the path of
@@ -59,9 +72,8 @@ bool ensemble_select(struct ensemble *s, char *const *names, int count, struct e
  */
 bool ensemble_select_pair(struct ensemble *s, struct err *e);
 
-/* Whether what a run needs is there: its diffusers, and the VQGAN where `mixes`.
- * ERR_INPUT names what is missing. */
-bool ensemble_check_files(const struct ensemble *s, bool draws, bool mixes,
-                          struct err *e);
+/* Whether what a run needs is there; `needs` are bits of enum ensemble_need, the critics
+ * being CLIP and the perceptual network. ERR_INPUT names what is missing. */
+bool ensemble_check_files(const struct ensemble *s, unsigned needs, struct err *e);
 
 #endif

@@ -147,17 +147,19 @@ weights weights_load(tc_scope *model, const struct tensor_file *file, const char
         return (weights){NULL};
     }
     size_t skip = strlen(prefix);
-    for (size_t i = 0; i < file->count; i++) {
+    bool ok = true;
+    tc_host_mappings(true);
+    for (size_t i = 0; ok && i < file->count; i++) {
         const struct tensor_entry *entry = &file->entries[i];
-        if (strncmp(entry->name, prefix, skip) != 0 ||
-            !is_wanted(wanted, entry->name + skip))
-            continue;
-        if (!load_entry(model, root, file, entry, entry->name + skip, dtype, e)) {
-            weights_unload((weights){root});
-            return (weights){NULL};
-        }
+        if (strncmp(entry->name, prefix, skip) == 0 &&
+            is_wanted(wanted, entry->name + skip))
+            ok = load_entry(model, root, file, entry, entry->name + skip, dtype, e);
     }
-    return (weights){root};
+    tc_host_mappings(false);
+    if (ok)
+        return (weights){root};
+    weights_unload((weights){root});
+    return (weights){NULL};
 }
 
 void weights_unload(weights root)
@@ -217,30 +219,35 @@ const char *w_name(weights w, char *name, size_t size)
     return name;
 }
 
-static void shape_write(const tc_tensor *x, char *out, size_t size)
+static void shape_write(struct tc_shape shape, char *out, size_t size)
 {
     size_t used = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < tc_rank(x) && used < size; i++)
+    for (int i = 0; i < shape.rank && used < size; i++)
         used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? "," : "",
-                                 (long long)tc_size(x, i));
+                                 (long long)shape.dim[i]);
     if (used < size)
         snprintf(out + used, size - used, "]");
 }
 
-static bool has_shape(const tc_tensor *x, struct tc_shape expected)
+static struct tc_shape shape_of(const tc_tensor *x)
 {
-    bool same = tc_rank(x) == expected.rank;
-    for (int i = 0; same && i < expected.rank; i++)
-        same = tc_size(x, i) == expected.dim[i];
-    return same;
+    struct tc_shape shape = {.rank = tc_rank(x)};
+    for (int i = 0; i < shape.rank; i++)
+        shape.dim[i] = tc_size(x, i);
+    return shape;
+}
+
+static bool same_shape(struct tc_shape a, struct tc_shape b)
+{
+    return a.rank == b.rank && memcmp(a.dim, b.dim, (size_t)a.rank * sizeof *a.dim) == 0;
 }
 
 /* "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]" */
-static void mismatch_write(weights w, const tc_tensor *expected, char *out, size_t size)
+static void mismatch_write(weights w, struct tc_shape expected, char *out, size_t size)
 {
     char name[256], found[96] = "nothing", wanted[96];
     if (w.node->tensor)
-        shape_write(w.node->tensor, found, sizeof found);
+        shape_write(shape_of(w.node->tensor), found, sizeof found);
     shape_write(expected, wanted, sizeof wanted);
     snprintf(out, size, "%s: found %s, expected %s", w_name(w, name, sizeof name), found,
              wanted);
@@ -250,7 +257,6 @@ static void mismatch_write(weights w, const tc_tensor *expected, char *out, size
 static tc_tensor *note_finding(tc_scope *s, weights w, struct tc_shape expected)
 {
     struct weights_findings *f = &w.node->store->findings;
-    tc_tensor *stand_in = tc_zeros(s, TC_F32, expected);
     int64_t before = f->missing + f->mismatched;
     if (w.node->tensor)
         f->mismatched++;
@@ -259,18 +265,16 @@ static tc_tensor *note_finding(tc_scope *s, weights w, struct tc_shape expected)
     if (before < 5) {
         size_t used = strlen(f->wrong);
         char text[448];
-        mismatch_write(w, stand_in, text, sizeof text);
+        mismatch_write(w, expected, text, sizeof text);
         snprintf(f->wrong + used, sizeof f->wrong - used, "%s%s", used ? "; " : "", text);
     }
-    return stand_in;
+    return tc_zeros(s, TC_F32, expected);
 }
 
 static tc_tensor *refuse(tc_scope *s, weights w, struct tc_shape expected)
 {
     char text[448];
-    tc_scope *t = tc_push(s);
-    mismatch_write(w, tc_zeros(t, TC_F32, expected), text, sizeof text);
-    tc_pop(t, NULL);
+    mismatch_write(w, expected, text, sizeof text);
     tc_fail(s, ERR_INPUT, "%s", text);
     return NULL;
 }
@@ -283,7 +287,7 @@ tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected)
         tc_fail(s, ERR_MEMORY, "no host memory for the name of a tensor");
         return NULL;
     }
-    bool fits = w.node->tensor && has_shape(w.node->tensor, expected);
+    bool fits = w.node->tensor && same_shape(shape_of(w.node->tensor), expected);
     if (tc_is_meta(s) && !w.node->used) {
         w.node->used = true;
         int64_t count = 1;

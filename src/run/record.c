@@ -134,6 +134,14 @@ void record_set_axes(struct record *r, int64_t cases, char *const *case_names, i
     r->state->model_names = model_names;
 }
 
+void record_set_part(struct record *r, const char *key, record_part_fn *write,
+                     const void *user)
+{
+    r->state->part_key = key;
+    r->state->write_part = write;
+    r->state->part_user = user;
+}
+
 int record_add_network(struct record *r, const char *role, const char *name,
                        const char *listed, struct err *e)
 {
@@ -231,6 +239,7 @@ int record_add_cell(struct record *r, const struct record_cell *cell, struct err
     struct planned_cell *c = &all[s->cell_count++];
     c->is.height = cell->height;
     c->is.width = cell->width;
+    c->is.optimized = cell->optimized;
     snprintf(c->state, sizeof c->state, "planned");
     bool ok = copy((char **)&c->is.case_name, cell->case_name, e) &&
               copy((char **)&c->is.file, cell->file, e) &&

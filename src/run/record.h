@@ -21,7 +21,17 @@ struct record_parent {
     double weight;                 /* in a mixture */
 };
 
-/* One picture that the run makes: a parent, or where `layer` is there a mixture. */
+/* A picture's place in an optimisation; the settings are in the options. */
+struct record_optimized {
+    const char *which;    /* "final", "best" or "preview": static; NULL: none of these */
+    int epoch;            /* of a preview: epochs before it */
+    uint64_t random_seed; /* of the start and of the windows */
+    const char *perceptual;       /* "lpips" or "l2": static */
+    char seed_sha256[SHA256_HEX]; /* of the image it started from, or "" */
+};
+
+/* One picture that the run makes: a parent, or where `layer` is there a mixture, which
+ * may be an optimised one. */
 struct record_cell {
     const char *case_name;
     const char *file; /* inside the run directory: "images/000_poster.png" */
@@ -29,7 +39,11 @@ struct record_cell {
     const char *layer; /* NULL: a parent */
     int parent_count;  /* 1 for a parent */
     const struct record_parent *parents;
+    struct record_optimized optimized;
 };
+
+/* A member of run.json whose value a stage writes itself. */
+typedef void record_part_fn(struct json_writer *w, const void *user);
 
 /* Start from `{0}`. */
 struct record {
@@ -79,6 +93,11 @@ int record_add_cell(struct record *r, const struct record_cell *cell, struct err
 /* Plans another file that the run makes, such as "images.npy"; planned twice is the same
  * as once. Possible after record_begin() as well, for pages that turn up late. */
 bool record_add_file(struct record *r, const char *file, struct err *e);
+
+/* From now on run.json has a member `key`, written by `write`; both and `user` are the
+ * caller's and stay until the run is complete. One a run. */
+void record_set_part(struct record *r, const char *key, record_part_fn *write,
+                     const void *user);
 
 /* directory/file of a cell or of another file. Owned by the record. */
 const char *record_cell_path(const struct record *r, int cell);

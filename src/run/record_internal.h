@@ -37,6 +37,9 @@ struct record_state {
     int model_count;
     char *const *case_names;
     const char *const *model_names;
+    const char *part_key; /* NULL: none */
+    record_part_fn *write_part;
+    const void *part_user;
     char *device, *dtype;
     int threads;
     struct network_entry *networks;

@@ -19,6 +19,12 @@ static void write_number(struct json_writer *w, const char *key, int64_t number)
     json_write_int(w, number);
 }
 
+static void write_real(struct json_writer *w, const char *key, double number)
+{
+    json_write_key(w, key);
+    json_write_double(w, number);
+}
+
 static const char *noise_name(const struct options *o)
 {
     return o->noise == NOISE_SHARED ? "shared" : "independent";
@@ -29,8 +35,38 @@ static void write_drawing(struct json_writer *w, const struct options *o)
 {
     write_text(w, "noise", noise_name(o));
     write_number(w, "steps", o->steps);
-    json_write_key(w, "guidance");
-    json_write_double(w, o->guidance);
+    write_real(w, "guidance", o->guidance);
+}
+
+static const char *seed_name(const struct options *o, const struct record_optimized *of)
+{
+    return of->seed_sha256[0] ? str_file_name(o->optimize.seed) : o->optimize.seed;
+}
+
+/* All that an optimisation depends on beside its parents, their weights and the layer. */
+static void write_optimizing(struct json_writer *w, const struct options *o,
+                             const struct record_optimized *of)
+{
+    static const char *const pairings[] = {"aligned", "all"};
+    static const char *const distances[] = {"spherical", "cosine", "mse"};
+    const struct option_optimize *t = &o->optimize;
+    json_write_key(w, "optimize");
+    json_write_open_object(w);
+    write_text(w, "seed", seed_name(o, of));
+    write_text(w, "seed_sha256", of->seed_sha256[0] ? of->seed_sha256 : NULL);
+    json_write_key(w, "random_seed");
+    json_write_uint(w, of->random_seed);
+    write_number(w, "epochs", t->epochs);
+    write_real(w, "lr", t->rate);
+    write_real(w, "lr_decay", t->decay);
+    write_number(w, "lr_decay_every", t->decay_every);
+    write_real(w, "clip_weight", t->clip_weight);
+    write_real(w, "perceptual_weight", t->perceptual_weight);
+    write_text(w, "crops", t->crops);
+    write_text(w, "crop_pairing", pairings[t->pairing]);
+    write_text(w, "clip_distance", distances[t->distance]);
+    write_text(w, "perceptual", of->perceptual);
+    json_write_close(w);
 }
 
 static void write_parent(struct json_writer *w, const struct record_parent *p)
@@ -49,6 +85,10 @@ static void write_parent(struct json_writer *w, const struct record_parent *p)
 static void write_cell(struct json_writer *w, const struct record_cell *cell)
 {
     write_text(w, "case", cell->case_name);
+    if (cell->optimized.which)
+        write_text(w, "result", cell->optimized.which);
+    if (cell->optimized.which && strcmp(cell->optimized.which, "preview") == 0)
+        write_number(w, "epoch", cell->optimized.epoch);
     if (!cell->layer)
         write_parent(w, &cell->parents[0]);
     if (cell->layer) {
@@ -57,8 +97,7 @@ static void write_cell(struct json_writer *w, const struct record_cell *cell)
         json_write_open_array(w);
         for (int i = 0; i < cell->parent_count; i++) {
             json_write_open_object(w);
-            json_write_key(w, "weight");
-            json_write_double(w, cell->parents[i].weight);
+            write_real(w, "weight", cell->parents[i].weight);
             write_parent(w, &cell->parents[i]);
             json_write_close(w);
         }
@@ -80,17 +119,24 @@ static void write_maker(const struct record_state *s, struct json_writer *w)
     write_text(w, "ensemble", s->about.ensemble);
 }
 
+static const char *kind(const struct record_cell *cell)
+{
+    return cell->optimized.which ? "optimize" : cell->layer ? "blend" : "parent";
+}
+
 void record_write_cell(const struct record_state *s, const struct record_cell *cell,
                        struct json_writer *w)
 {
     const struct options *o = s->about.options;
     json_write_open_object(w);
     write_maker(s, w);
-    write_text(w, "kind", cell->layer ? "blend" : "parent");
+    write_text(w, "kind", kind(cell));
     write_cell(w, cell);
     if (cell->parents[0].prompt)
         write_drawing(w, o);
-    if (cell->layer) {
+    if (cell->optimized.which) {
+        write_optimizing(w, o, &cell->optimized);
+    } else if (cell->layer) {
         json_write_key(w, "requantize");
         json_write_bool(w, o->requantize && strcmp(cell->layer, "postquant") == 0);
     }
@@ -134,9 +180,21 @@ static const char *sampler_name(const char *scheduler)
 
 static void add_mixture(struct str *out, const struct record_cell *cell)
 {
-    str_addf(out, ", Blend layer: %s, Blend weights: ", cell->layer);
+    const char *how = cell->optimized.which ? "Optimize" : "Blend";
+    str_addf(out, ", %s layer: %s, %s weights: ", how, cell->layer, how);
     for (int i = 0; i < cell->parent_count; i++)
         str_addf(out, "%s%.9g", i ? " " : "", cell->parents[i].weight);
+}
+
+static void add_optimizing(struct str *out, const struct options *o,
+                           const struct record_optimized *of)
+{
+    const struct option_optimize *t = &o->optimize;
+    bool preview = strcmp(of->which, "preview") == 0;
+    str_addf(out, ", Optimize seed: %s, Epochs: %d, Learning rate: %.9g",
+             seed_name(o, of), preview ? of->epoch : t->epochs, t->rate);
+    str_addf(out, ", CLIP weight: %.9g, Perceptual weight: %.9g, Crops: \"%s\"",
+             t->clip_weight, t->perceptual_weight, t->crops);
 }
 
 void record_write_parameters(const struct record_state *s, const struct record_cell *cell,
@@ -158,6 +216,8 @@ void record_write_parameters(const struct record_state *s, const struct record_c
         str_addf(out, "%s%s", i ? " + " : "", cell->parents[i].model);
     if (cell->layer)
         add_mixture(out, cell);
+    if (cell->optimized.which)
+        add_optimizing(out, o, &cell->optimized);
     str_addf(out, ", Version: diffens %s", DIFFENS_VERSION);
 }
 
@@ -263,6 +323,10 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
         write_planned(&s->cells[i], w);
     json_write_close(w);
     write_files(s, w);
+    if (s->part_key) {
+        json_write_key(w, s->part_key);
+        s->write_part(w, s->part_user);
+    }
     json_write_close(w);
 }
 

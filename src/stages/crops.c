@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { STREAM_POOL_TOP = 1, STREAM_POOL_LEFT = 2, STREAM_EPOCHS = 16 };
+enum { STREAM_POOL_TOP = 1, STREAM_POOL_LEFT = 2, STREAM_EPOCHS = 1 << 20 };
 
 /* splitmix64 (Steele, Lea and Flood 2014), as a hash of its counter. */
 static uint64_t mix(uint64_t x)

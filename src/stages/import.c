@@ -74,9 +74,13 @@ static bool open_tensor(struct import *i, struct err *e)
 /* Lists of files */
 
 /* The place of `name` among the first *count of `names`, added at the end where it is
- * new; -1 when memory is out. */
-static int64_t place_of(char **names, int64_t *count, const char *name)
+ * new; -1 when memory is out. The place found last and the next one are looked at first,
+ * since names come in runs. */
+static int64_t place_of(char **names, int64_t *count, int64_t last, const char *name)
 {
+    for (int64_t k = last; k < *count && k < last + 2; k++)
+        if (strcmp(names[k], name) == 0)
+            return k;
     for (int64_t k = *count - 1; k >= 0; k--)
         if (strcmp(names[k], name) == 0)
             return k;
@@ -131,7 +135,7 @@ static bool read_cell(const struct json *cell, struct recorded_cell *out, struct
 static bool read_parents(struct import *i, const struct json *cells, struct err *e)
 {
     struct recorded_cell cell;
-    int64_t models = 0;
+    int64_t models = 0, n = 0;
     i->case_names = calloc(cells->size + 1, sizeof *i->case_names);
     if (!i->case_names)
         return no_memory(e);
@@ -140,25 +144,26 @@ static bool read_parents(struct import *i, const struct json *cells, struct err 
             return false;
         if (!cell.model)
             continue;
-        if (models == OPTIONS_MAX_MODELS)
-            return json_fail(c, e, "found more than %d models", OPTIONS_MAX_MODELS);
-        if (place_of(i->case_names, &i->cases, cell.case_name) < 0 ||
-            place_of(i->model_names, &models, cell.model) < 0)
+        if ((n = place_of(i->case_names, &i->cases, n, cell.case_name)) < 0 ||
+            place_of(i->model_names, &models, 0, cell.model) < 0)
             return no_memory(e);
         i->models = (int)models;
+        if (models > OPTIONS_MAX_MODELS)
+            return json_fail(c, e, "found more than %d models", OPTIONS_MAX_MODELS);
     }
     if (i->cases == 0)
         return json_fail(cells, e, "found no parents among the cells");
     i->files = calloc((size_t)i->cases * (size_t)i->models, sizeof *i->files);
     if (!i->files)
         return no_memory(e);
+    n = 0;
     for (const struct json *c = cells->child; c; c = c->next) {
         if (!read_cell(c, &cell, e))
             return false;
         if (!cell.model)
             continue;
-        int64_t n = place_of(i->case_names, &i->cases, cell.case_name);
-        int64_t m = place_of(i->model_names, &models, cell.model);
+        n = place_of(i->case_names, &i->cases, n, cell.case_name);
+        int64_t m = place_of(i->model_names, &models, 0, cell.model);
         free(i->files[n * models + m]);
         if (!(i->files[n * models + m] = str_path(i->path, cell.file)))
             return no_memory(e);
@@ -228,7 +233,7 @@ static bool add_case(struct import *i, const char *folder, struct err *e)
                          "%s: found a picture \"%s\", expected those that the "
                          "first case has, at most %d, each under " SAFE_NAME_RULE,
                          STR_SHOW(folder), STR_SHOW(stem), OPTIONS_MAX_MODELS);
-        int64_t m = ok ? place_of(i->model_names, &models, stem) : -1;
+        int64_t m = ok ? place_of(i->model_names, &models, 0, stem) : -1;
         i->models = (int)models;
         if (m >= 0) {
             char **place = &i->files[(i->cases - 1) * OPTIONS_MAX_MODELS + m];

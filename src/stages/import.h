@@ -11,11 +11,11 @@ struct import {
     const char *path; /* the caller's */
     int64_t cases;
     int models;
-    char **case_names;                     /* [cases] */
-    char *model_names[OPTIONS_MAX_MODELS]; /* [models] */
-    int64_t height, width;                 /* of every picture */
-    struct image_tensor tensor;            /* open where the pictures are in one */
-    char **files;                          /* [cases * models] where they are files */
+    char **case_names;                         /* [cases] */
+    char *model_names[OPTIONS_MAX_MODELS + 1]; /* [models]; room to find one too many */
+    int64_t height, width;                     /* of every picture */
+    struct image_tensor tensor;                /* open where the pictures are in one */
+    char **files;                              /* [cases * models] where they are files */
 };
 
 /* Looks at what `path` holds: an .npy of shape [N,M,H,W,3] uint8 (cases 000, 001, ...,

@@ -72,14 +72,6 @@ static bool make_one(const struct plan *p, tc_scope *up, int64_t n, int l, int k
     return true;
 }
 
-static bool has_parents(const struct plan *p, int64_t n)
-{
-    for (int m = 0; m < p->models; m++)
-        if (!record_cell_is_done(p->run->record, plan_parent_cell(p, n, m)))
-            return false;
-    return true;
-}
-
 static void skip_case(const struct plan *p, int64_t n)
 {
     for (int l = 0; l < p->layer_count; l++)
@@ -117,7 +109,7 @@ bool mixtures_make(struct plan *p, tc_scope *root, const struct image_tensor *im
                                                             .cell = p->case_names[n],
                                                             .done = n,
                                                             .total = p->cases});
-        if (has_parents(p, n))
+        if (plan_has_parents(p, n))
             ok = make_case(p, root, n, images, e);
         else
             skip_case(p, n);

@@ -16,7 +16,7 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
               image_tensor_write(images, index_case, index_model, picture, e) &&
               image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
               record_cell_done(r, cell, seconds, e);
-    if (ok && p->mixture_count == 0) /* elsewhere parents are a step on the way */
+    if (ok && p->results == 0) /* elsewhere parents are a step on the way */
         progress_made(p->run->progress, record_cell_path(r, cell));
     return ok;
 }

@@ -5,6 +5,7 @@
 #include "run/record.h"
 #include "stages/generate.h"
 #include "stages/mixtures.h"
+#include "stages/optimizing.h"
 #include "stages/parents.h"
 #include "stages/plan.h"
 #include "stages/sheet.h"
@@ -40,31 +41,43 @@ static bool make_parents(const struct plan *p, tc_scope *root,
                          : parents_import(p, images, e));
 }
 
+/* image tensor -> pictures */
+static bool make_results(struct plan *p, tc_scope *root,
+                         const struct image_tensor *images, struct err *e)
+{
+    switch (p->run->options->command) {
+    case COMMAND_GENERATE:
+        return true;
+    case COMMAND_BLEND:
+        return mixtures_make(p, root, images, e);
+    case COMMAND_OPTIMIZE:
+        return optimizing_make(p, root, images, e);
+    }
+    return err_set(e, ERR_BUG, "pipeline: no such command");
+}
+
 /* Pictures that were left out make the run fail, after all others are there. */
 static bool check_finite(const struct plan *p, struct err *e)
 {
-    int64_t missing = 0, first = -1;
-    int64_t cells = p->cases * (p->models + (int64_t)p->layer_count * p->mixture_count);
-    for (int64_t cell = cells - 1; cell >= 0; cell--) {
-        if (!record_cell_is_done(p->run->record, (int)cell)) {
+    int missing = 0, first = -1;
+    int cells = plan_cell_count(p);
+    for (int cell = cells - 1; cell >= 0; cell--) {
+        if (!record_cell_is_done(p->run->record, cell)) {
             missing++;
             first = cell;
         }
     }
     return missing == 0 ||
-           err_set(
-               e, ERR_NONFINITE,
-               "%s: %lld of %lld pictures are not made of finite numbers, this one first",
-               record_cell_path(p->run->record, (int)first), (long long)missing,
-               (long long)cells);
+           err_set(e, ERR_NONFINITE,
+                   "%s: %d of %d pictures are not made of finite numbers, this one first",
+                   record_cell_path(p->run->record, first), missing, cells);
 }
 
 static bool run_plan(struct plan *p, tc_scope *root, struct err *e)
 {
     struct image_tensor images = {0};
     bool ok = record_begin(p->run->record, e) && make_parents(p, root, &images, e) &&
-              (p->mixture_count == 0 || mixtures_make(p, root, &images, e)) &&
-              sheet_write(p, e);
+              make_results(p, root, &images, e) && sheet_write(p, e);
     ok = image_tensor_close(&images, e) && ok;
     return ok && record_complete(p->run->record, e) && check_finite(p, e);
 }

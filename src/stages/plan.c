@@ -1,37 +1,22 @@
-/* plan.c: works a run out: sizes, mixtures, cells. Leaves the opening of diffusers to
- * generate.c and of pictures to import.c. */
+/* plan.c: works a run out: parents, sizes, mixtures. Leaves the opening of diffusers to
+ * generate.c, of pictures to import.c, the settings of an optimisation to
+ * plan_optimize.c and the record's cells to plan_record.c. */
 #include "stages/plan.h"
 
-#include "base/checked.h"
 #include "base/str.h"
 #include "models/ensemble.h"
-#include "models/prompts.h"
-#include "run/record.h"
 #include "stages/generate.h"
+#include "stages/plan_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 const char *plan_layer_name(enum layer layer)
 {
     static const char *const names[] = {"preconv", "prequant", "postquant"};
     return names[layer];
-}
-
-int plan_parent_cell(const struct plan *p, int64_t index_case, int index_model)
-{
-    return (int)(index_case * p->models + index_model);
-}
-
-int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
-                      int index_mixture)
-{
-    int64_t mixtures = (int64_t)p->layer_count * p->mixture_count;
-    return (int)(p->cases * p->models + index_case * mixtures +
-                 (int64_t)index_layer * p->mixture_count + index_mixture);
 }
 
 /* Parents from pictures */
@@ -62,8 +47,8 @@ static bool choose_imported(struct plan *p, const char *const *names, int count,
     return true;
 }
 
-/* Which of the imported models are mixed: --models or --pair, else with --weights all of
- * them, else the ensemble's pair, else the two that there are. */
+/* Which of the imported models are mixed: --models or --pair, else all of them where any
+ * number will do, else the ensemble's pair, else the two that there are. */
 static bool choose_models(struct plan *p, struct err *e)
 {
     const struct options *o = p->run->options;
@@ -74,9 +59,10 @@ static bool choose_models(struct plan *p, struct err *e)
     if (o->models.count > 0)
         return choose_imported(p, (const char *const *)o->models.name, o->models.count,
                                e);
+    bool two = o->command == COMMAND_BLEND && o->weights.count == 0;
     bool has_pair =
         pair[0] && imported_index(i, pair[0]) >= 0 && imported_index(i, pair[1]) >= 0;
-    if (o->weights.count == 0 && i->models != 2) {
+    if (two && i->models != 2) {
         if (has_pair)
             return choose_imported(p, (const char *const *)pair, 2, e);
         return err_set(e, ERR_USAGE,
@@ -108,9 +94,10 @@ static void gamma_mixture(struct mixture *mixture, double gamma)
     snprintf(mixture->label, sizeof mixture->label, "γ %.6g", gamma);
 }
 
-static bool weights_mixture(const struct plan *p, struct mixture *mixture,
-                            const struct option_weights *set, int number, struct err *e)
+bool plan_shares(const struct plan *p, const struct option_weights *set, double *shares,
+                 struct err *e)
 {
+    bool normalize = p->run->options->normalize;
     double sum = 0;
     for (int m = 0; m < set->count; m++)
         sum += set->value[m];
@@ -122,15 +109,23 @@ static bool weights_mixture(const struct plan *p, struct mixture *mixture,
     if (!(sum > 0))
         return err_set(e, ERR_USAGE,
                        "--weights: found a sum of 0, expected one above it");
-    if (!p->run->options->normalize && fabs(sum - 1) > 1e-6)
+    if (!normalize && fabs(sum - 1) > 1e-6)
         progress_note(p->run->progress, NOTE_WARNING,
                       "--weights: the sum is %.6g, not 1; "
                       "--normalize divides by it",
                       sum);
-    double divisor = p->run->options->normalize ? sum : 1;
+    for (int m = 0; m < set->count; m++)
+        shares[m] = set->value[m] / (normalize ? sum : 1);
+    return true;
+}
+
+static bool weights_mixture(const struct plan *p, struct mixture *mixture,
+                            const struct option_weights *set, int number, struct err *e)
+{
+    if (!plan_shares(p, set, mixture->shares, e))
+        return false;
     struct str name = {0}, label = {0};
     for (int m = 0; m < set->count; m++) {
-        mixture->shares[m] = set->value[m] / divisor;
         str_addf(&name, "%s%.4g", m ? "-" : "w", set->value[m]);
         str_addf(&label, "%s%.4g", m ? " : " : "", mixture->shares[m]);
     }
@@ -166,6 +161,7 @@ static bool plan_mixtures(struct plan *p, struct err *e)
         else if (!weights_mixture(p, &p->mixtures[k], &o->weights.set[k], k, e))
             return false;
     }
+    p->results = p->layer_count * p->mixture_count;
     return true;
 }
 
@@ -196,155 +192,22 @@ static bool plan_vq_size(struct plan *p, struct err *e)
                    STR_SHOW(s->file), s->vqgan_height, s->vqgan_width, (long long)factor);
 }
 
-static bool plan_blend(struct plan *p, struct err *e)
+/* What becomes of the parents. */
+static bool plan_results(struct plan *p, struct err *e)
 {
+    enum command_bit command = p->run->options->command;
+    if (command == COMMAND_GENERATE)
+        return true;
     return vqgan_open(&p->vqgan, p->run->ensemble->vqgan.path, p->run->progress, e) &&
-           plan_mixtures(p, e) && plan_vq_size(p, e);
-}
-
-/* The record */
-
-/* A parent as the record describes it; the texts stay the plan's. */
-static struct record_parent describe_parent(const struct plan *p, int64_t n, int m)
-{
-    struct record_parent parent = {.model = p->model_names[m], .weight = 1};
-    if (p->diffusers) {
-        const struct prompts *prompts = p->run->prompts;
-        parent.prompt = prompts_text(prompts, n, m);
-        parent.negative = prompts->negative[n];
-        parent.seed = generate_noise_seed(p, n, m);
-        parent.scheduler = scheduler_config_name(&p->diffusers[m].scheduler);
-    }
-    return parent;
-}
-
-static bool add_parent_cells(const struct plan *p, int64_t n, struct err *e)
-{
-    for (int m = 0; m < p->models; m++) {
-        char file[256];
-        struct record_parent parent = describe_parent(p, n, m);
-        snprintf(file, sizeof file, "images/%s_%s.png", p->case_names[n],
-                 p->model_names[m]);
-        struct record_cell cell = {.case_name = p->case_names[n],
-                                   .file = file,
-                                   .height = (int)p->height,
-                                   .width = (int)p->width,
-                                   .parent_count = 1,
-                                   .parents = &parent};
-        if (record_add_cell(p->run->record, &cell, e) < 0)
-            return false;
-    }
-    return true;
-}
-
-static bool add_mixture_cells(const struct plan *p, int64_t n, struct err *e)
-{
-    struct record_parent parents[OPTIONS_MAX_MODELS];
-    for (int m = 0; m < p->models; m++)
-        parents[m] = describe_parent(p, n, m);
-    for (int i = 0; i < p->layer_count * p->mixture_count; i++) {
-        const struct mixture *mixture = &p->mixtures[i % p->mixture_count];
-        const char *layer = plan_layer_name(p->layers[i / p->mixture_count]);
-        char file[256];
-        snprintf(file, sizeof file, "blend/%s_%s_%s.png", p->case_names[n], layer,
-                 mixture->name);
-        for (int m = 0; m < p->models; m++)
-            parents[m].weight = mixture->shares[m];
-        struct record_cell cell = {.case_name = p->case_names[n],
-                                   .file = file,
-                                   .height = (int)p->vq_height,
-                                   .width = (int)p->vq_width,
-                                   .layer = layer,
-                                   .parent_count = p->models,
-                                   .parents = parents};
-        if (record_add_cell(p->run->record, &cell, e) < 0)
-            return false;
-    }
-    return true;
-}
-
-/* The parts of a network's file: itself, or its shards. */
-static bool add_weights(struct record *r, int number, const struct network *n,
-                        const char *folder, struct err *e)
-{
-    for (int i = 0; i < n->file.part_count; i++) {
-        const char *path = n->file.parts[i].path;
-        struct str inside = {0};
-        str_addf(&inside, "%s%s%s", folder, *folder ? "/" : "", str_file_name(path));
-        bool ok = record_add_weights(r, number, path, str_text(&inside), e);
-        str_free(&inside);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool add_networks(const struct plan *p, struct err *e)
-{
-    struct record *r = p->run->record;
-    for (int m = 0; p->diffusers && m < p->models; m++) {
-        const struct diffuser *d = &p->diffusers[m];
-        const char *listed = p->run->ensemble->diffusers[m].listed;
-        int number = record_add_network(r, "diffuser", p->model_names[m], listed, e);
-        if (number < 0 || !add_weights(r, number, &d->text_network, "text_encoder", e) ||
-            !add_weights(r, number, &d->unet_network, "unet", e) ||
-            !add_weights(r, number, &d->vae_network, "vae", e))
-            return false;
-    }
-    if (p->mixture_count == 0)
-        return true;
-    int number =
-        record_add_network(r, "vqgan", "vqgan", p->run->ensemble->vqgan.listed, e);
-    return number >= 0 && add_weights(r, number, &p->vqgan.network, "", e);
-}
-
-/* An upper bound: the tensor, and every picture as if PNG saved nothing. */
-static bool check_disk(const struct plan *p, struct err *e)
-{
-    uint64_t cells, bytes, mixed = (uint64_t)(p->vq_height * p->vq_width * 3);
-    struct statvfs disk;
-    if (!checked_mul_u64((uint64_t)p->cases, (uint64_t)p->models, &cells) ||
-        !checked_mul_u64(cells, 2 * (uint64_t)(p->height * p->width * 3), &bytes) ||
-        !checked_mul_u64((uint64_t)p->cases * (uint64_t)p->layer_count, mixed, &mixed) ||
-        !checked_mul_u64(mixed, (uint64_t)p->mixture_count, &mixed) ||
-        !checked_add_u64(bytes, mixed, &bytes) || cells > INT32_MAX)
-        return err_set(e, ERR_USAGE,
-                       "found %lld cases of %d models of %lld x %lld pixels, "
-                       "expected fewer: their size overflows",
-                       (long long)p->cases, p->models, (long long)p->height,
-                       (long long)p->width);
-    if (statvfs(p->run->record->directory, &disk) != 0)
-        return true; /* a file system that cannot tell is found out by writing */
-    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    if (bytes <= free_bytes)
-        return true;
-    return err_set(e, ERR_OUTPUT,
-                   "%s: found %llu bytes free, expected %llu for %lld cases of "
-                   "%d models",
-                   STR_SHOW(p->run->record->directory), (unsigned long long)free_bytes,
-                   (unsigned long long)bytes, (long long)p->cases, p->models);
-}
-
-static bool plan_record(const struct plan *p, struct err *e)
-{
-    for (int64_t n = 0; n < p->cases; n++)
-        if (!add_parent_cells(p, n, e))
-            return false;
-    for (int64_t n = 0; n < p->cases; n++)
-        if (!add_mixture_cells(p, n, e))
-            return false;
-    record_set_axes(p->run->record, p->cases, (char *const *)p->case_names, p->models,
-                    p->model_names);
-    return record_add_file(p->run->record, "images.npy", e) && add_networks(p, e) &&
-           check_disk(p, e);
+           plan_vq_size(p, e) &&
+           (command == COMMAND_BLEND ? plan_mixtures(p, e) : plan_optimize(p, e));
 }
 
 bool plan_make(struct plan *p, const struct run *run, struct err *e)
 {
     p->run = run;
-    bool ok = run->options->images ? plan_import(p, e) : generate_open(p, e);
-    ok = ok && (run->options->command != COMMAND_BLEND || plan_blend(p, e)) &&
-         plan_record(p, e);
+    bool ok = (run->options->images ? plan_import(p, e) : generate_open(p, e)) &&
+              plan_results(p, e) && plan_record(p, e);
     if (!ok)
         plan_close(p);
     return ok;
@@ -352,9 +215,15 @@ bool plan_make(struct plan *p, const struct run *run, struct err *e)
 
 void plan_close(struct plan *p)
 {
+    for (int64_t n = 0; p->outcomes && n < p->cases; n++)
+        free(p->outcomes[n]);
+    free(p->outcomes);
     generate_close(p);
     import_close(&p->import);
     vqgan_close(&p->vqgan);
+    clip_close(&p->clip);
+    perceptual_close(&p->perceptual);
+    image_free(&p->seed_image);
     free(p->mixtures);
     *p = (struct plan){0};
 }

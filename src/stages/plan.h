@@ -1,11 +1,16 @@
 /* plan.h: what a run will make, worked out and checked before anything is on the device:
  * cases, models, sizes, mixtures, and the record's cells in this order: parent (n, m),
- * then mixture (n, layer, k). Leaves making it to the stages. */
+ * then result (n, i): mixtures layer by layer, or the pictures of an optimisation. Leaves
+ * making it to the stages. */
 #ifndef DIFFENS_PLAN_H
 #define DIFFENS_PLAN_H
 
+#include "base/sha256.h"
+#include "diffens/optimize.h"
 #include "diffens/stages.h"
 #include "diffusion/diffuser.h"
+#include "models/clip.h"
+#include "models/perceptual.h"
 #include "models/vqgan.h"
 #include "stages/import.h"
 
@@ -14,6 +19,15 @@ struct mixture {
     char name[128];  /* in file names: "g0.3", "w0.5-0.2-0.3" */
     char label[128]; /* in figures */
     double shares[OPTIONS_MAX_MODELS];
+};
+
+/* The results of a case that is optimised, in their order; previews last. */
+enum { RESULT_FINAL, RESULT_BEST, RESULT_PREVIEW };
+
+/* What the optimisation of a case came to. */
+struct outcome {
+    int64_t epochs, skipped; /* done; steps left out among them */
+    struct optimize_report report;
 };
 
 /* Start from `{0}`. */
@@ -33,9 +47,20 @@ struct plan {
     /* What becomes of them; empty where nothing is mixed. */
     struct vqgan vqgan;
     int64_t vq_height, vq_width;
+    int results; /* pictures a case beside its parents */
+
+    /* blend */
     int layer_count, mixture_count;
     enum layer layers[LAYER_COUNT];
     struct mixture *mixtures;
+
+    /* optimize; the random seed is each case's own */
+    struct clip clip;
+    struct perceptual perceptual;
+    struct optimize_settings settings;
+    struct image seed_image; /* of SEED_FILE */
+    char seed_sha256[SHA256_HEX];
+    struct outcome **outcomes; /* [cases]; NULL where a case is not done */
 };
 
 /* Opens and checks every input of the run and plans the cells of its record. On failure
@@ -47,8 +72,20 @@ void plan_close(struct plan *p);
 
 /* Numbers of cells in the record. */
 int plan_parent_cell(const struct plan *p, int64_t index_case, int index_model);
+int plan_result_cell(const struct plan *p, int64_t index_case, int result);
 int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
                       int index_mixture);
+int plan_cell_count(const struct plan *p);
+
+/* Whether all parents of a case are published. */
+bool plan_has_parents(const struct plan *p, int64_t index_case);
+
+/* optimize: the random seed of a case, the epochs before preview `result`, the name of a
+ * case's table of losses in the run directory (written into `out`). */
+uint64_t plan_case_seed(const struct plan *p, int64_t index_case);
+int plan_preview_epoch(const struct plan *p, int result);
+const char *plan_losses_file(const struct plan *p, int64_t index_case, char *out,
+                             size_t size);
 
 /* "preconv", "prequant", "postquant" */
 const char *plan_layer_name(enum layer layer);

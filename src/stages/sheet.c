@@ -8,37 +8,107 @@
 #include "run/figure.h"
 #include "run/record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#define SHOWN_PREVIEWS 6
+
+/* A parent, or the result at a place among those of a row. */
+struct column {
+    bool parent;
+    int index;
+    char label[128];
+};
 
 struct sheet {
     const struct plan *p;
-    bool mixed;
-    int before, after; /* columns of parents at the left and at the right */
-    int layers;        /* rows a case */
+    int layers;      /* rows a case; 0: rows have no labels */
+    int stride;      /* results of a row */
+    int first, last; /* columns set apart at the left and at the right */
+    int count;
+    struct column *columns;
 };
 
-/* A pair stands at both ends of its mixtures; more parents stand before them. */
-static struct sheet sheet_of(const struct plan *p)
+static void add_column(struct sheet *sheet, bool parent, int index, const char *label)
 {
-    struct sheet sheet = {.p = p, .mixed = p->mixture_count > 0, .layers = 1};
-    bool pair = sheet.mixed && p->run->options->weights.count == 0;
-    sheet.before = pair ? 1 : p->models;
-    sheet.after = pair ? 1 : 0;
-    if (sheet.mixed)
-        sheet.layers = p->layer_count;
-    return sheet;
+    struct column *c = &sheet->columns[sheet->count++];
+    c->parent = parent;
+    c->index = index;
+    snprintf(c->label, sizeof c->label, "%s", label);
+}
+
+static void add_parents(struct sheet *sheet, int first, int end)
+{
+    for (int m = first; m < end; m++)
+        add_column(sheet, true, m, sheet->p->model_names[m]);
+}
+
+/* A pair stands at both ends of its mixtures; more parents stand before them. */
+static void add_mixtures(struct sheet *sheet)
+{
+    const struct plan *p = sheet->p;
+    bool pair = p->run->options->weights.count == 0;
+    sheet->layers = p->layer_count;
+    sheet->stride = p->mixture_count;
+    sheet->first = pair ? 1 : p->models;
+    sheet->last = p->models - sheet->first;
+    add_parents(sheet, 0, sheet->first);
+    for (int k = 0; k < p->mixture_count; k++)
+        add_column(sheet, false, k, p->mixtures[k].label);
+    add_parents(sheet, sheet->first, p->models);
+}
+
+/* Parents, previews at even distances, the result. */
+static void add_optimized(struct sheet *sheet)
+{
+    const struct plan *p = sheet->p;
+    int previews = p->results - RESULT_PREVIEW;
+    int shown = previews < SHOWN_PREVIEWS ? previews : SHOWN_PREVIEWS;
+    sheet->first = p->models;
+    sheet->last = 1;
+    add_parents(sheet, 0, p->models);
+    for (int i = 0; i < shown; i++) {
+        char label[32];
+        int result = RESULT_PREVIEW + (int)((int64_t)i * previews / shown);
+        snprintf(label, sizeof label, "epoch %d", plan_preview_epoch(p, result));
+        add_column(sheet, false, result, label);
+    }
+    add_column(sheet, false, RESULT_FINAL, "result");
+}
+
+static bool sheet_open(struct sheet *sheet, const struct plan *p, struct err *e)
+{
+    int most = p->models + p->mixture_count + SHOWN_PREVIEWS + 1;
+    *sheet =
+        (struct sheet){.p = p, .columns = calloc((size_t)most, sizeof(struct column))};
+    if (!sheet->columns)
+        return err_set(e, ERR_MEMORY, "no host memory for the columns of a figure");
+    switch (p->run->options->command) {
+    case COMMAND_GENERATE:
+        add_parents(sheet, 0, p->models);
+        break;
+    case COMMAND_BLEND:
+        add_mixtures(sheet);
+        break;
+    case COMMAND_OPTIMIZE:
+        add_optimized(sheet);
+        break;
+    }
+    return true;
+}
+
+static int rows_per_case(const struct sheet *sheet)
+{
+    return sheet->layers ? sheet->layers : 1;
 }
 
 /* The record's cell at a place of the sheet. */
 static int cell_at(const struct sheet *sheet, int row, int column)
 {
-    const struct plan *p = sheet->p;
-    int64_t n = row / sheet->layers;
-    if (column < sheet->before)
-        return plan_parent_cell(p, n, column);
-    if (column - sheet->before < p->mixture_count)
-        return plan_mixture_cell(p, n, row % sheet->layers, column - sheet->before);
-    return plan_parent_cell(p, n, 1);
+    const struct column *c = &sheet->columns[column];
+    int n = row / rows_per_case(sheet), within = row % rows_per_case(sheet);
+    return c->parent ? plan_parent_cell(sheet->p, n, c->index)
+                     : plan_result_cell(sheet->p, n, within * sheet->stride + c->index);
 }
 
 static bool picture_at(void *user, int row, int column, struct image *out, struct err *e)
@@ -77,59 +147,70 @@ static bool publish(const struct plan *p, const struct figure *f, struct err *e)
     return true;
 }
 
-static bool write_labelled(struct sheet *sheet, char **cases, const char **rows,
-                           const char **columns, struct err *e)
+/* Labels of a figure; arrays are owned, texts are not but for the headings. */
+struct labels {
+    char **cases;          /* [cases] */
+    const char **headings; /* [rows] */
+    const char **rows;     /* [rows] */
+    const char **columns;  /* [columns] */
+};
+
+static bool labels_open(struct labels *l, const struct sheet *sheet, struct err *e)
 {
     const struct plan *p = sheet->p;
-    struct figure f = {.rows = (int)p->cases * sheet->layers,
-                       .columns = sheet->before + p->mixture_count + sheet->after,
-                       .first_columns = sheet->mixed ? sheet->before : 0,
-                       .last_columns = sheet->after,
+    int per_case = rows_per_case(sheet);
+    size_t rows = (size_t)p->cases * (size_t)per_case;
+    *l = (struct labels){calloc((size_t)p->cases, sizeof *l->cases),
+                         calloc(rows, sizeof *l->headings), calloc(rows, sizeof *l->rows),
+                         calloc((size_t)sheet->count, sizeof *l->columns)};
+    bool ok = l->cases && l->headings && l->rows && l->columns;
+    for (int64_t n = 0; ok && n < p->cases; n++) {
+        l->headings[n * per_case] = l->cases[n] = case_label(p, n);
+        ok = l->cases[n] != NULL;
+    }
+    if (!ok)
+        return err_set(e, ERR_MEMORY, "no host memory for the labels of a figure");
+    for (size_t row = 0; sheet->layers && row < rows; row++)
+        l->rows[row] = plan_layer_name(p->layers[row % (size_t)per_case]);
+    for (int column = 0; column < sheet->count; column++)
+        l->columns[column] = sheet->columns[column].label;
+    return true;
+}
+
+static void labels_close(struct labels *l, int64_t cases)
+{
+    for (int64_t n = 0; l->cases && n < cases; n++)
+        free(l->cases[n]);
+    free(l->cases);
+    free(l->headings);
+    free(l->rows);
+    free(l->columns);
+}
+
+static bool write_labelled(struct sheet *sheet, const struct labels *l, struct err *e)
+{
+    const struct plan *p = sheet->p;
+    struct figure f = {.rows = (int)p->cases * rows_per_case(sheet),
+                       .columns = sheet->count,
+                       .first_columns = sheet->first,
+                       .last_columns = sheet->last,
+                       .headings = l->headings,
+                       .row_labels = l->rows,
+                       .column_labels = l->columns,
                        .picture = picture_at,
                        .user = sheet};
     f.picture_height = (int)(p->height > p->vq_height ? p->height : p->vq_height);
     f.picture_width = (int)(p->width > p->vq_width ? p->width : p->vq_width);
-    const char **headings = calloc((size_t)f.rows, sizeof *headings);
-    if (!headings)
-        return err_set(e, ERR_MEMORY, "no host memory for a figure of %d rows", f.rows);
-    for (int64_t n = 0; n < p->cases; n++) {
-        if (!(cases[n] = case_label(p, n))) {
-            free(headings);
-            return err_set(e, ERR_MEMORY, "no host memory for the labels of a figure");
-        }
-        headings[n * sheet->layers] = cases[n];
-    }
-    for (int row = 0; sheet->mixed && row < f.rows; row++)
-        rows[row] = plan_layer_name(p->layers[row % sheet->layers]);
-    for (int column = 0; column < f.columns; column++) {
-        int k = column - sheet->before;
-        columns[column] = k < 0                  ? p->model_names[column]
-                          : k < p->mixture_count ? p->mixtures[k].label
-                                                 : p->model_names[1];
-    }
-    f.headings = headings;
-    f.row_labels = rows;
-    f.column_labels = columns;
-    bool ok = publish(p, &f, e);
-    free(headings);
-    return ok;
+    return publish(p, &f, e);
 }
 
 bool sheet_write(const struct plan *p, struct err *e)
 {
-    struct sheet sheet = sheet_of(p);
-    size_t rows = (size_t)p->cases * (size_t)sheet.layers;
-    char **cases = calloc((size_t)p->cases, sizeof *cases);
-    const char **row_labels = calloc(rows, sizeof *row_labels);
-    const char **columns =
-        calloc((size_t)(p->models + p->mixture_count + 1), sizeof *columns);
-    bool ok = cases && row_labels && columns
-                  ? write_labelled(&sheet, cases, row_labels, columns, e)
-                  : err_set(e, ERR_MEMORY, "no host memory for the labels of a figure");
-    for (int64_t n = 0; cases && n < p->cases; n++)
-        free(cases[n]);
-    free(cases);
-    free(row_labels);
-    free(columns);
+    struct sheet sheet = {0};
+    struct labels labels = {0};
+    bool ok = sheet_open(&sheet, p, e) && labels_open(&labels, &sheet, e) &&
+              write_labelled(&sheet, &labels, e);
+    labels_close(&labels, p->cases);
+    free(sheet.columns);
     return ok;
 }

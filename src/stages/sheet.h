@@ -6,7 +6,7 @@
 
 /* Publishes figure.png and its further pages. generate: rows are cases, columns models.
  * blend: rows are the layers of each case, columns the mixtures, with the parents at the
- * ends. */
+ * ends. optimize: rows are cases, columns parents, some previews and the result. */
 bool sheet_write(const struct plan *p, struct err *e);
 
 #endif

@@ -175,8 +175,17 @@ static void one_line(char *text)
         text[n - 1] = 0;
 }
 
+void tc_host_mappings(bool on)
+{
+    // glibc raises its own threshold with every mapping that is freed, so that the next
+    // model's weights would come from a heap that the last one's have left in pieces.
+    mallopt(M_MMAP_THRESHOLD, on ? 256 << 10 : 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
 tc_scope *tc_open(const struct tc_settings *settings, struct err *e)
 {
+    tc_host_mappings(false);
     tc_root *root = new (std::nothrow) tc_root{};
     if (!root) {
         err_set(e, ERR_MEMORY, "no host memory for the tensor library");

@@ -27,7 +27,8 @@ static const char three[] =
     "\"pair\": [\"c\", \"a\"], \"vqgan\": {\"path\": \"vq/last.ckpt\", \"size\": [128, "
     "192]},"
     "\"clip\": {\"path\": \"clip\"}, \"perceptual\": {\"path\": \"lpips\"},"
-    "\"example\": \"a castle\"}";
+    "\"example\": \"a castle\","
+    "\"optimize\": {\"perceptual_weight\": 1.0, \"crops\": \"1x1,8x0.5\"}}";
 
 static const char demo[] =
     "{\"name\": \"demo\", \"diffusers\": [{\"name\": \"x\", \"path\": \"x\"},"
@@ -74,6 +75,11 @@ static void test_fields(void)
     CHECK_INT(s.vqgan_height, 128);
     CHECK_INT(s.vqgan_width, 192);
     CHECK_STR(s.example, "a castle");
+    CHECK_INT(s.default_count, 2);
+    CHECK_STR(s.defaults[0].field, "crops");
+    CHECK_STR(s.defaults[0].text, "1x1,8x0.5");
+    CHECK_STR(s.defaults[1].field, "perceptual_weight");
+    CHECK_STR(s.defaults[1].text, "1.0");
     ensemble_close(&s);
     char directory[256];
     snprintf(directory, sizeof directory, "%s/paper", folder);
@@ -134,19 +140,23 @@ static void test_search_and_default(void)
     ensemble_close(&s);
 
     CHECK(ensemble_open(&s, "paper", &progress, &e));
-    CHECK(!ensemble_check_files(&s, true, true, &e));
+    CHECK(!ensemble_check_files(&s, NEED_DIFFUSERS | NEED_VQGAN, &e));
     CHECK_INT(e.code, ERR_INPUT);
     CHECK_HAS(e.message, "diffuser a");
     CHECK_HAS(e.hint, "scripts/fetch-models");
     e = (struct err){0};
     make_folder("paper/a");
-    CHECK(ensemble_check_files(&s, true, false, &e));
-    CHECK(!ensemble_check_files(&s, true, true, &e));
+    CHECK(ensemble_check_files(&s, NEED_DIFFUSERS, &e));
+    CHECK(!ensemble_check_files(&s, NEED_DIFFUSERS | NEED_VQGAN, &e));
     CHECK_HAS(e.message, "vqgan");
+    e = (struct err){0};
+    make_folder("paper/vq");
+    CHECK(ensemble_check_files(&s, NEED_DIFFUSERS | NEED_VQGAN, &e));
+    CHECK(!ensemble_check_files(&s, NEED_VQGAN | NEED_CRITICS, &e));
+    CHECK_HAS(e.message, "found no clip");
     e = (struct err){0};
     ensemble_close(&s);
 
-    make_folder("paper/vq");
     CHECK(ensemble_open(&s, NULL, &progress, &e));
     CHECK_STR(s.name, "paper");
     CHECK_STR(notes, "ensemble: paper");
@@ -216,6 +226,15 @@ static void test_refusals(void)
          "\"vqgan\": "
          "\"v\"}",
          "$.vqgan"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"optimize\": {\"lr\": \"fast\"}}",
+         "$.optimize.lr"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"optimize\": {\"crops\": 8}}",
+         "$.optimize.crops"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"optimize\": {\"seed\": \"noise\"}}",
+         "seed"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ensemble s = {0};

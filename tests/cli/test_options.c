@@ -3,6 +3,7 @@
 #include "cli/options_json.h"
 #include "cli/parse.h"
 #include "io/json.h"
+#include "models/ensemble.h"
 
 #include "check.h"
 
@@ -50,9 +51,6 @@ static const struct refusal refusals[] = {
     {"blend --prompt x --seed 42", "--seed", "--random-seed"},
     {"generate --prompt x --seed=42", "--seed", "--random-seed"},
     {"generate --prompt x --Steps 3", "--Steps", "--steps"},
-    /* A2 */
-    {"generate", "--prompts", ""},
-    {"blend --gamma 0.3", "--images", ""},
     /* A3 */
     {"generate --prompt", "--prompt: found no value", ""},
     {"generate --prompt --steps 3", "--prompt: found no value", "--prompt=VALUE"},
@@ -140,6 +138,30 @@ static const struct refusal refusals[] = {
     {"generate --prompt x -v -q", "--verbose and --quiet", ""},
     {"blend --prompt x --normalize", "--normalize without --weights", ""},
     {"blend --prompt x --requantize --layer preconv", "--requantize", ""},
+    {"optimize --images x --prompt y", "--images and --prompt", ""},
+    {"optimize --prompt x --pair a,b --models a,b", "--pair and --models", ""},
+    {"optimize --prompt x --weights 1,0 --weights 0,1", "--weights: given 2 times", ""},
+    /* optimize */
+    {"optimize --seed 42", "--seed: found \"42\"", "--random-seed 42"},
+    {"optimize --seed=0 --prompt x", "noise, gaussian, input", "--random-seed 0"},
+    {"optimize --seed ''", "--seed: found \"\", expected noise, gaussian, input", ""},
+    {"optimize --gamma 0.3", "--gamma", "diffens blend"},
+    {"optimize --layer all", "one of preconv, prequant, postquant", ""},
+    {"optimize --layer preconv,prequant", "one of preconv", ""},
+    {"optimize --epochs 0", "integer 1..1000000", ""},
+    {"optimize --epochs 1000001", "integer 1..1000000", ""},
+    {"optimize --lr 0", "number 1e-06..100", ""},
+    {"optimize --lr-decay 1.1", "number 1e-06..1", ""},
+    {"optimize --crops 8", "COUNTxSIDE,...", ""},
+    {"optimize --crops 8x1.5", "COUNTxSIDE,...", ""},
+    {"optimize --crops 0x1", "COUNTxSIDE,...", ""},
+    {"optimize --crops ''", "COUNTxSIDE,...", ""},
+    {"optimize --crop-batch 0", "auto or integer 1..", ""},
+    {"optimize --clip-distance euclid", "spherical, cosine, mse", ""},
+    {"optimize --perceptual vgg", "one of lpips, l2", ""},
+    {"optimize --save-every -1", "integer 0..1000000", ""},
+    {"blend --epochs 3", "--epochs", "diffens optimize"},
+    {"blend --lr 3", "--lr", "diffens optimize"},
 };
 
 static void test_refusals(void)
@@ -220,6 +242,73 @@ static void test_values(void)
     CHECK_INT(o->progress, PROGRESS_NONE);
     CHECK(o->raw_prompts && o->strict_tokens);
     options_free(&l.parsed.options);
+}
+
+static void test_optimize(void)
+{
+    struct line l;
+    parse(&l, "optimize --seed noise --epochs 800");
+    const struct options *o = &l.parsed.options;
+    const struct option_optimize *t = &o->optimize;
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_STR(t->seed, "noise");
+    CHECK_INT(t->epochs, 800);
+    CHECK(t->rate == 0.35 && t->decay == 0.9 && t->decay_every == 100);
+    CHECK(t->clip_weight == 1 && t->perceptual_weight == 0.1);
+    CHECK_STR(t->crops, "1x1,8x0.25,16x0.125");
+    CHECK_INT(t->layer, PREQUANT);
+    CHECK_INT(t->pairing, PAIRING_ALIGNED);
+    CHECK_INT(t->distance, CLIP_SPHERICAL);
+    CHECK(!t->perceptual);
+    CHECK_INT(t->crop_batch, 0);
+    CHECK_INT(t->save_every, 50);
+    CHECK_INT(o->random_seed, 42);
+    CHECK_INT(o->weights.count, 0);
+    options_free(&l.parsed.options);
+
+    parse(&l,
+          "optimize --images x --random-seed 7 --seed ./42 --layer postquant --lr .5 "
+          "--lr-decay 1 --lr-decay-every 7 --clip-weight 0 --perceptual-weight 2 "
+          "--weights 0.5,1 --normalize --crops 3x0.5 --crop-pairing all --crop-batch 4 "
+          "--clip-distance mse --perceptual l2 --save-every 0 --vq-size 64x96");
+    CHECK_INT(l.outcome, PARSE_RUN);
+    CHECK_STR(l.e.message, "");
+    CHECK_INT(o->random_seed, 7);
+    CHECK_STR(t->seed, "./42");
+    CHECK_INT(t->layer, POSTQUANT);
+    CHECK(t->rate == 0.5 && t->decay == 1 && t->decay_every == 7);
+    CHECK(t->clip_weight == 0 && t->perceptual_weight == 2);
+    CHECK_STR(t->crops, "3x0.5");
+    CHECK_INT(t->pairing, PAIRING_ALL);
+    CHECK_INT(t->distance, CLIP_MSE);
+    CHECK_STR(t->perceptual, "l2");
+    CHECK_INT(t->crop_batch, 4);
+    CHECK_INT(t->save_every, 0);
+    options_free(&l.parsed.options);
+}
+
+/* An ensemble's own defaults stand behind the command line. */
+static void test_tuning(void)
+{
+    struct line l;
+    struct ensemble s = {
+        .file = "e.json",
+        .default_count = 3,
+        .defaults = {{"lr", "0.05"}, {"lr_decay", "0.5"}, {"crops", "2x1"}}};
+    parse(&l, "optimize --lr-decay 0.7");
+    struct options *o = &l.parsed.options;
+    CHECK(options_tune(o, &s, &l.e));
+    CHECK(o->optimize.rate == 0.05);
+    CHECK(o->optimize.decay == 0.7);
+    CHECK_STR(o->optimize.crops, "2x1");
+    s.defaults[0].text = "1000";
+    CHECK(!options_tune(o, &s, &l.e));
+    CHECK_INT(l.e.code, ERR_INPUT);
+    CHECK_HAS(l.e.message, "e.json: $.optimize.lr: found \"1000\", expected number");
+    options_free(o);
+    parse(&l, "blend");
+    CHECK(options_tune(o, &s, &l.e)); /* is none of its business */
+    options_free(o);
 }
 
 static void test_repetition(void)
@@ -323,6 +412,7 @@ static void test_help(void)
     check_help("blend --help", "default 0.5");
     check_help("blend --steps 3 -h", "1..1000; default 50");
     check_help("generate --help", "Examples");
+    check_help("optimize --help", "default 0.35");
     parse(&l, "--version");
     CHECK_INT(l.outcome, PARSE_VERSION);
 }
@@ -332,6 +422,8 @@ int main(void)
     RUN(test_refusals);
     RUN(test_defaults);
     RUN(test_values);
+    RUN(test_optimize);
+    RUN(test_tuning);
     RUN(test_repetition);
     RUN(test_option_like_values);
     RUN(test_locale);

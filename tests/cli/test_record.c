@@ -289,6 +289,7 @@ static void test_picture_records(void)
     CHECK_HAS(texts[1].text,
               "Model: poster + plain, Blend layer: postquant, Blend weights: "
               "0.75 0.25");
+    CHECK_HAS(texts[0].text, "\"kind\": \"blend\"");
     CHECK_INT(record_figure_texts(&r, &texts, &e), 1);
 
     struct record_parent elsewhere = {.model = "model0"};
@@ -299,6 +300,52 @@ static void test_picture_records(void)
     CHECK_INT(record_cell_texts(&r, number, &texts, &e), 1);
     CHECK(!strstr(texts[0].text, "seed"));
     record_close(&r);
+}
+
+static void write_part(struct json_writer *w, const void *user)
+{
+    json_write_string(w, user);
+}
+
+static void test_optimized_pictures(void)
+{
+    struct record r = {0};
+    struct err e = {0};
+    const struct image_text *texts;
+    struct options o = options;
+    o.optimize = (struct option_optimize){
+        .seed = "/home/me/grey.png", .epochs = 800, .rate = 0.35, .crops = "1x1"};
+    struct record_about optimizing = about;
+    optimizing.options = &o;
+    struct record_cell cell = mixed_cell;
+    cell.file = "optimize/000_epoch50.png";
+    cell.optimized = (struct record_optimized){.which = "preview",
+                                               .epoch = 50,
+                                               .random_seed = UINT64_MAX,
+                                               .perceptual = "l2",
+                                               .seed_sha256 = "beef"};
+    CHECK(record_open(&r, "run", &optimizing, &e));
+    int number = record_add_cell(&r, &cell, &e);
+    CHECK_INT(record_cell_texts(&r, number, &texts, &e), 2);
+    CHECK_HAS(texts[0].text, "\"kind\": \"optimize\"");
+    CHECK_HAS(texts[0].text, "\"result\": \"preview\"");
+    CHECK_HAS(texts[0].text, "\"epoch\": 50");
+    CHECK_HAS(texts[0].text, "\"seed\": \"grey.png\", \"seed_sha256\": \"beef\"");
+    CHECK_HAS(texts[0].text, "\"random_seed\": 18446744073709551615, \"epochs\": 800");
+    CHECK_HAS(texts[0].text, "\"perceptual\": \"l2\"");
+    CHECK(!strstr(texts[0].text, "home") && !strstr(texts[0].text, "requantize"));
+    CHECK_HAS(texts[1].text, "Optimize weights: 0.75 0.25");
+    CHECK_HAS(texts[1].text, "Optimize seed: grey.png, Epochs: 50");
+    record_close(&r);
+
+    CHECK(make_and_begin(&r, true, &e));
+    record_set_part(&r, "optimize", write_part, "what a stage says");
+    CHECK(record_complete(&r, &e));
+    record_close(&r);
+    struct json_document d = {0};
+    CHECK(json_read(&d, "run/run.json", 1 << 20, &e));
+    CHECK_STR(json_get(d.root, "optimize")->text, "what a stage says");
+    json_free(&d);
 }
 
 static void test_collisions_and_failures(void)
@@ -348,6 +395,7 @@ int main(void)
     RUN(test_force_removes_only_its_own);
     RUN(test_hostile_records);
     RUN(test_picture_records);
+    RUN(test_optimized_pictures);
     RUN(test_collisions_and_failures);
     RUN(test_missing_weights);
     char command[300];

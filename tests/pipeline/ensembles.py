@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from perceptual_references import NARROW, build_clip, build_lpips, save_clip, save_perceptual
 from references import VQModel, randomize
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
@@ -37,35 +38,47 @@ def save_tokenizer(folder):
     return len(vocab)
 
 
-def unet(kind, width):
-    layers = {"layers_per_block": 1, "norm_num_groups": 8, "sample_size": 16,
-              "block_out_channels": [32, 64, 64], "cross_attention_dim": width,
-              "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
-                                   "DownBlock2D"],
-              "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]}
-    if kind == "sd2":
-        layers |= {"attention_head_dim": [2, 4, 4], "use_linear_projection": True}
-    return UNet2DConditionModel(**layers)
+SD1 = {"down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+       "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3}
+TINY = {"layers_per_block": 1, "norm_num_groups": 8, "sample_size": 16,
+        "block_out_channels": [32, 64, 64], "cross_attention_dim": 32,
+        "down_block_types": SD1["down_block_types"][1:],
+        "up_block_types": SD1["up_block_types"][:-1]}
+
+# Settings of UNet2DConditionModel, of CLIPTextConfig and the widths of AutoencoderKL.
+KINDS = {
+    "sd1": (TINY, {"hidden_size": 32, "hidden_act": "quick_gelu"}, [16, 32, 32, 32]),
+    "sd2": (TINY | {"attention_head_dim": [2, 4, 4], "use_linear_projection": True},
+            {"hidden_size": 32, "hidden_act": "gelu"}, [16, 32, 32, 32]),
+    "sd1 at full size": (
+        SD1 | {"block_out_channels": [320, 640, 1280, 1280], "attention_head_dim": 8,
+               "cross_attention_dim": 768, "sample_size": 64},
+        {"hidden_size": 768, "hidden_act": "quick_gelu", "intermediate_size": 3072,
+         "num_hidden_layers": 12, "num_attention_heads": 12}, [128, 256, 512, 512]),
+}
 
 
-def save_diffuser(folder, kind="sd1", seed=0, scheduler=None):
-    """A StableDiffusionPipeline of SD 1.x or, with `kind` "sd2", SD 2.x shape."""
+def save_diffuser(folder, kind="sd1", seed=0):
+    """A StableDiffusionPipeline of one of KINDS."""
+    unet, text, widths = KINDS[kind]
     vocab_size = save_tokenizer(folder / "tokenizer")
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=77, bos_token_id=vocab_size - 2,
-        eos_token_id=vocab_size - 1, hidden_act="gelu" if kind == "sd2" else "quick_gelu"))
+    text = CLIPTextModel(CLIPTextConfig(**({
+        "vocab_size": vocab_size, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 77,
+        "bos_token_id": vocab_size - 2, "eos_token_id": vocab_size - 1} | text)))
+    full = widths[0] == 128
     vae = AutoencoderKL(
-        block_out_channels=[16, 32, 32, 32], layers_per_block=1, norm_num_groups=8,
-        down_block_types=["DownEncoderBlock2D"] * 4, sample_size=128,
-        up_block_types=["UpDecoderBlock2D"] * 4, latent_channels=4)
-    scheduler = scheduler or PNDMScheduler(
+        block_out_channels=widths, layers_per_block=2 if full else 1,
+        norm_num_groups=32 if full else 8, sample_size=512 if full else 128,
+        down_block_types=["DownEncoderBlock2D"] * 4, latent_channels=4,
+        up_block_types=["UpDecoderBlock2D"] * 4)
+    scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
         skip_prk_steps=True, set_alpha_to_one=False,
         prediction_type="v_prediction" if kind == "sd2" else "epsilon")
     pipeline = StableDiffusionPipeline(
         vae=randomize(vae, seed), text_encoder=randomize(text, seed + 1),
-        unet=randomize(unet(kind, 32), seed + 2), scheduler=scheduler,
+        unet=randomize(UNet2DConditionModel(**unet), seed + 2), scheduler=scheduler,
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipeline.save_pretrained(folder)
@@ -96,6 +109,19 @@ def save_ensemble(folder, kinds=("sd1", "sd2"), **settings):
         "vqgan": {"path": "vqgan/model.safetensors", "size": [64, 64]},
         "example": "a cat", **settings}))
     return folder / "ensemble.json", vqgan
+
+
+TINY_CLIP = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
+             "projection_dim": 16}
+
+
+def save_critics(folder, heads=True):
+    """CLIP and a perceptual network, and the fields of ensemble.json that name them."""
+    save_clip(folder / "clip", build_clip(TINY_CLIP), mean=[0.5, 0.45, 0.4],
+              std=[0.27, 0.26, 0.28])
+    save_perceptual(folder / "lpips", build_lpips(NARROW, seed=43), heads)
+    return {"clip": {"path": "clip"}, "perceptual": {"path": "lpips"}}
 
 
 def reference_picture(folder, prompt, seed, steps, size, scheduler=None, negative=""):

@@ -1,0 +1,155 @@
+/* losses.c: writes losses down. Leaves when and where to optimizing.c. */
+#include "stages/losses.h"
+
+#include <string.h>
+
+/* The table */
+
+/* A name as a field of CSV (RFC 4180). */
+static void add_name(struct str *csv, const char *prefix, const char *name)
+{
+    bool quoted = strpbrk(name, ",\"\n\r") != NULL;
+    str_addf(csv, ",%s%s_", quoted ? "\"" : "", prefix);
+    for (const char *c = name; *c; c++) {
+        str_add_bytes(csv, c, 1);
+        if (*c == '"')
+            str_add(csv, "\"");
+    }
+    str_add(csv, quoted ? "\"" : "");
+}
+
+void losses_add_header(struct str *csv, const struct plan *p)
+{
+    str_add(csv, "epoch,rate,total");
+    for (int m = 0; m < p->models; m++) {
+        add_name(csv, "clip", p->model_names[m]);
+        add_name(csv, "perceptual", p->model_names[m]);
+    }
+    str_add(csv, "\n");
+}
+
+void losses_add_row(struct str *csv, const struct plan *p, const struct optimize_row *row)
+{
+    str_addf(csv, "%lld,%.9g,%.9g", (long long)row->epoch, row->rate, row->losses.total);
+    for (int m = 0; m < p->models; m++)
+        str_addf(csv, ",%.9g,%.9g", row->losses.clip[m], row->losses.perceptual[m]);
+    str_add(csv, "\n");
+}
+
+/* run.json */
+
+static void write_numbers(struct json_writer *w, const char *key, const double *numbers,
+                          int count)
+{
+    json_write_key(w, key);
+    json_write_open_array(w);
+    for (int i = 0; i < count; i++)
+        json_write_double(w, numbers[i]);
+    json_write_close(w);
+}
+
+static void write_losses(struct json_writer *w, const char *key,
+                         const struct optimize_losses *losses, int parents)
+{
+    json_write_key(w, key);
+    json_write_open_object(w);
+    json_write_key(w, "total");
+    json_write_double(w, losses->total);
+    write_numbers(w, "clip", losses->clip, parents);
+    write_numbers(w, "perceptual", losses->perceptual, parents);
+    json_write_close(w);
+}
+
+static const char *best_baseline(const struct plan *p, const struct optimize_report *r,
+                                 const char **of)
+{
+    *of = strcmp(r->best_baseline, "reconstruction") == 0 ? p->model_names[r->best_parent]
+                                                          : NULL;
+    return r->best_baseline;
+}
+
+static void write_outcome(struct json_writer *w, const struct plan *p, int64_t n)
+{
+    const struct outcome *o = p->outcomes[n];
+    const struct optimize_report *r = &o->report;
+    const char *of;
+    json_write_open_object(w);
+    json_write_key(w, "case");
+    json_write_string(w, p->case_names[n]);
+    json_write_key(w, "epochs");
+    json_write_int(w, o->epochs);
+    json_write_key(w, "skipped");
+    json_write_int(w, o->skipped);
+    write_losses(w, "final", &r->latest, r->parents);
+    write_losses(w, "best", &r->best, r->parents);
+    json_write_key(w, "baselines");
+    json_write_open_object(w);
+    write_losses(w, "average", &r->average, r->parents);
+    write_losses(w, "blend", &r->blend, r->parents);
+    json_write_key(w, "reconstructions");
+    json_write_open_object(w);
+    for (int m = 0; m < r->parents; m++)
+        write_losses(w, p->model_names[m], &r->reconstruction[m], r->parents);
+    json_write_close(w);
+    json_write_close(w);
+    json_write_key(w, "best_baseline");
+    json_write_string(w, best_baseline(p, r, &of));
+    json_write_key(w, "best_baseline_of");
+    if (of)
+        json_write_string(w, of);
+    else
+        json_write_null(w);
+    json_write_close(w);
+}
+
+void losses_write_outcomes(struct json_writer *w, const void *user)
+{
+    const struct plan *p = user;
+    json_write_open_array(w);
+    for (int64_t n = 0; n < p->cases; n++)
+        if (p->outcomes[n])
+            write_outcome(w, p, n);
+    json_write_close(w);
+}
+
+/* The verdict */
+
+static const struct optimize_losses *baseline_losses(const struct optimize_report *r)
+{
+    if (strcmp(r->best_baseline, "average") == 0)
+        return &r->average;
+    return strcmp(r->best_baseline, "blend") == 0 ? &r->blend
+                                                  : &r->reconstruction[r->best_parent];
+}
+
+/* Of one parent, before its share. */
+static double parent_loss(const struct plan *p, const struct optimize_losses *losses,
+                          int m)
+{
+    return p->settings.clip_weight * losses->clip[m] +
+           p->settings.perceptual_weight * losses->perceptual[m];
+}
+
+static void add_difference(struct str *line, double found, double baseline)
+{
+    double percent = baseline > 0 ? 100 * (found / baseline - 1) : 0;
+    str_addf(line, "%.1f %% %s", percent < 0 ? -percent : percent,
+             percent < 0 ? "below" : "above");
+}
+
+void losses_add_verdict(struct str *line, const struct plan *p, int64_t n)
+{
+    const struct optimize_report *r = &p->outcomes[n]->report;
+    const struct optimize_losses *baseline = baseline_losses(r);
+    const char *of;
+    const char *name = best_baseline(p, r, &of);
+    str_addf(line, "case %s: final loss %.4g, ", STR_SHOW(p->case_names[n]),
+             r->latest.total);
+    add_difference(line, r->latest.total, baseline->total);
+    str_addf(line, " the best baseline (%s%s%s, %.4g)", name, of ? " of " : "",
+             of ? STR_SHOW(of) : "", baseline->total);
+    for (int m = 0; m < r->parents; m++) {
+        str_addf(line, "%s%s ", m ? ", " : "; ", STR_SHOW(p->model_names[m]));
+        add_difference(line, parent_loss(p, &r->latest, m), parent_loss(p, baseline, m));
+    }
+}

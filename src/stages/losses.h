@@ -1,0 +1,22 @@
+/* losses.h: the losses of an optimisation as texts: the table of its epochs, its part of
+ * run.json, its verdict. Leaves computing them to optimize.h. */
+#ifndef DIFFENS_LOSSES_H
+#define DIFFENS_LOSSES_H
+
+#include "base/str.h"
+#include "io/json_write.h"
+#include "stages/plan.h"
+
+/* CSV: "epoch,rate,total,clip_NAME,perceptual_NAME,...", and a line an epoch. */
+void losses_add_header(struct str *csv, const struct plan *p);
+void losses_add_row(struct str *csv, const struct plan *p,
+                    const struct optimize_row *row);
+
+/* An array with an object for each case that is done. `user` is the plan. */
+void losses_write_outcomes(struct json_writer *w, const void *user);
+
+/* One line: how far below the best baseline the final picture is, in all and for each
+ * parent. */
+void losses_add_verdict(struct str *line, const struct plan *p, int64_t index_case);
+
+#endif

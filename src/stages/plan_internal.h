@@ -1,0 +1,20 @@
+/* plan_internal.h: what plan.c, plan_optimize.c and plan_record.c share. */
+#ifndef DIFFENS_PLAN_INTERNAL_H
+#define DIFFENS_PLAN_INTERNAL_H
+
+#include "stages/plan.h"
+
+/* How much each parent counts: the numbers of a set, or their parts of its sum where the
+ * options say so. ERR_USAGE for another number of them than there are parents. */
+bool plan_shares(const struct plan *p, const struct option_weights *set, double *shares,
+                 struct err *e);
+
+/* Opens and checks CLIP and the perceptual network, and resolves the settings of the
+ * optimisation. */
+bool plan_optimize(struct plan *p, struct err *e);
+
+/* Plans the cells, files and networks of the record, and checks that the disk has room.
+ */
+bool plan_record(const struct plan *p, struct err *e);
+
+#endif

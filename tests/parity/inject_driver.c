@@ -1,0 +1,110 @@
+/* inject_driver.c: makes every tensor operation of a tiny run fail once, and says whether
+ * each failure came back as an error with nothing left behind.
+ *
+ *   inject_driver DIFFUSER VQGAN.safetensors */
+#include "diffens/stages.h"
+#include "diffusion/sampler.h"
+#include "models/vqgan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One thing that is made to fail. */
+struct trial {
+    const struct diffuser *diffuser;
+    struct vqgan *vqgan;
+    struct diffuser_weights weights;
+};
+
+static bool load(struct trial *t, tc_scope *root, struct err *e)
+{
+    struct diffuser_weights w = {0};
+    bool ok = diffuser_load(&w, root, t->diffuser, TC_F32, e);
+    diffuser_unload(&w);
+    ok = ok && vqgan_load(t->vqgan, root, TC_F32, e);
+    vqgan_unload(t->vqgan);
+    return ok;
+}
+
+static bool sample(struct trial *t, tc_scope *root, struct err *e)
+{
+    const struct sampler_settings settings = {
+        .steps = 2, .guidance = 7.5, .height = 64, .width = 64};
+    const struct sampler_cell cell = {"a cat", "", 1};
+    struct image picture = {0};
+    bool ok = sampler_run(root, t->diffuser, &t->weights, &settings, &cell, 1, NULL, NULL,
+                          &picture, e);
+    image_free(&picture);
+    return ok;
+}
+
+static bool blend(struct trial *t, tc_scope *root, struct err *e)
+{
+    struct image parent = {0}, picture = {0};
+    struct latents z[2];
+    tc_scope *s = tc_push(root);
+    bool ok = image_new(&parent, 96, 96, e);
+    for (int m = 0; ok && m < 2; m++)
+        z[m] = stage_encode(s, t->vqgan, &parent, 64, 64);
+    for (enum layer layer = PRECONV; ok && layer <= POSTQUANT; layer++) {
+        image_free(&picture);
+        ok = stage_decode(
+            s, t->vqgan,
+            stage_blend(s, t->vqgan, layer, 2, (double[]){0.6, 0.4}, z, true), &picture,
+            e);
+    }
+    tc_pop(s, NULL);
+    image_free(&parent);
+    image_free(&picture);
+    return ok;
+}
+
+/* Fails the first operation, the second, ... until a run gets through. Returns how many
+ * there were, -1 when one of them was not reported or left tensors behind. */
+static int64_t fail_each(const char *what, struct trial *t, tc_scope *root,
+                         bool (*run)(struct trial *, tc_scope *, struct err *))
+{
+    int64_t alive = tc_live_tensors();
+    for (int64_t n = 1;; n++) {
+        struct err e = {0};
+        tc_inject_failure(root, n);
+        bool ok = run(t, root, &e);
+        tc_inject_failure(root, 0);
+        tc_recover(root);
+        if (tc_live_tensors() != alive || (!ok && e.code != ERR_BUG)) {
+            fprintf(stderr, "%s: operation %lld: status %d, %lld tensors left: %s\n",
+                    what, (long long)n, e.code, (long long)(tc_live_tensors() - alive),
+                    e.message);
+            return -1;
+        }
+        if (ok)
+            return n - 1;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = {0};
+    struct diffuser diffuser = {0};
+    struct vqgan vqgan = {0};
+    tc_scope *root = tc_open(&(struct tc_settings){.device = "cpu", .threads = 1}, &e);
+    if (argc != 3 || !root ||
+        !diffuser_open(&diffuser, "tiny", argv[1], NULL, NULL, &e) ||
+        !vqgan_open(&vqgan, argv[2], NULL, &e)) {
+        fprintf(stderr, "inject_driver: %s\n", e.message);
+        return 1;
+    }
+    struct trial t = {.diffuser = &diffuser, .vqgan = &vqgan};
+    int64_t loads = fail_each("load", &t, root, load);
+    int64_t samples = -1, blends = -1;
+    if (diffuser_load(&t.weights, root, &diffuser, TC_F32, &e))
+        samples = fail_each("sample", &t, root, sample);
+    diffuser_unload(&t.weights);
+    if (vqgan_load(&vqgan, root, TC_F32, &e))
+        blends = fail_each("blend", &t, root, blend);
+    vqgan_close(&vqgan);
+    diffuser_close(&diffuser);
+    tc_close(root);
+    printf("%lld %lld %lld\n", (long long)loads, (long long)samples, (long long)blends);
+    return loads < 0 || samples < 0 || blends < 0 || tc_live_tensors() != 0;
+}
