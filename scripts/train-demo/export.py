@@ -18,7 +18,7 @@ import vgg
 import vqgan
 from data import work
 
-EXAMPLE = "a purple castle by the sea at sunset"
+EXAMPLE = "a green tree in the desert at sunset"
 
 
 def save(module_or_state, path, prefix=""):

@@ -59,7 +59,7 @@ def train(name, minutes=None, seed=5):
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99),
                                   weight_decay=0.01)
     run = training.Run(f"unet-{name}", {"model": model, "average": average}, optimizer,
-                       1e-3 if base else 6e-4, minutes, flat=0.5 if base else 0.3)
+                       1e-3 if base else 4e-4, minutes, flat=0.5 if base else 0.2)
     torch.manual_seed(seed + rank + 1000 * run.step)
     template = tokenizer.TEMPLATES[name]
     for step in run:

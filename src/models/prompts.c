@@ -79,9 +79,9 @@ static bool set_text(struct prompts *p, const struct prompts_source *source, int
 {
     char **text = &p->text[n * p->models + m];
     *text = apply_template(source->templates ? source->templates[m] : "{}", prompt);
-    if (m == 0)
-        p->given[n] = str_dup(prompt);
-    return (*text && p->given[n]) || prompts_no_memory(e);
+    if (m == 0 && !(p->given[n] = str_dup(prompt)))
+        return prompts_no_memory(e);
+    return *text || prompts_no_memory(e);
 }
 
 static bool set_row(struct prompts *p, const struct prompts_source *source, int64_t n,
