@@ -147,12 +147,24 @@ static at::Device device_choose(const char *asked)
     return at::Device(at::kCPU);
 }
 
+// Refuses a device that is not there in words, before libtorch lists all of its backends.
+static void device_check(at::Device device)
+{
+    auto accelerator = at::accelerator::getAccelerator(false);
+    int count = accelerator ? at::accelerator::deviceCount() : 0;
+    TORCH_CHECK(count > 0, "expected cpu, the only device that libtorch finds here");
+    std::string name = c10::DeviceTypeName(*accelerator, true);
+    TORCH_CHECK(device.type() == *accelerator, "expected cpu or ", name);
+    TORCH_CHECK(device.index() < count, "expected an index below ", count);
+}
+
 static void root_configure(tc_root *root, const struct tc_settings *settings)
 {
     root->device = device_choose(settings->device);
     if (!root->device.is_cpu() && !root->device.is_meta()) {
         if (!root->device.has_index())
             root->device.set_index(0);
+        device_check(root->device);
         // Finds out now, not after minutes of loading, that a device is not there.
         at::empty({1}, at::TensorOptions().device(root->device));
         at::accelerator::setDeviceIndex(root->device.index());

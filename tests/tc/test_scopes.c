@@ -155,6 +155,7 @@ static void a_missing_device_is_refused(void)
         CHECK(!tc_open(&(struct tc_settings){.device = names[i]}, &e));
         CHECK_INT(e.code, ERR_DEVICE);
         CHECK_HAS(e.message, "device: found \"");
+        CHECK(strlen(e.message) < 300); /* not libtorch's list of all its backends */
     }
 }
 
