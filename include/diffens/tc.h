@@ -194,7 +194,6 @@ tc_tensor *tc_cos(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_silu(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_gelu(tc_scope *s, tc_tensor *x);       /* exact, by erf */
 tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x); /* x * sigmoid(1.702 x) */
-tc_tensor *tc_softmax(tc_scope *s, tc_tensor *x, int dim);
 tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim);    /* drops the dimension */
 tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim); /* i64, drops the dimension */
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);

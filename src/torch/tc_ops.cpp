@@ -27,7 +27,6 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/upsample_nearest2d.h>
@@ -201,11 +200,6 @@ tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x)
     return tc_run(s, "quick_gelu", {x}, [&] {
         return at::mul(x->value, at::sigmoid(at::mul(x->value, 1.702)));
     });
-}
-
-tc_tensor *tc_softmax(tc_scope *s, tc_tensor *x, int dim)
-{
-    return tc_run(s, "softmax", {x}, [&] { return at::softmax(x->value, dim); });
 }
 
 tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim)
