@@ -56,8 +56,8 @@ struct option_names {
     char *name[OPTIONS_MAX_MODELS];
 };
 
-/* How the candidate of `optimize` starts and moves. Those marked * may have another
- * default in the ensemble. */
+/* How the candidate of `optimize` starts and moves. An ensemble may have other defaults
+ * for those marked *. */
 struct option_optimize {
     const char *seed; /* "noise", "gaussian", "input" or an image; default "noise" */
     int epochs;       /* * 1..1000000, default 800 */
@@ -91,13 +91,14 @@ struct options {
     bool raw_prompts;           /* leave the ensemble's templates out; default false */
     bool strict_tokens;         /* a prompt that is too long is an error; default false */
 
-    /* how to draw it: the first stage */
+    /* how to draw it: the first stage; an ensemble may have other defaults for those
+     * marked * */
     uint64_t random_seed;    /* 0..2^64-1, default 42 */
     enum noise_mode noise;   /* default shared */
-    int steps;               /* 1..1000, default 50 */
-    double guidance;         /* 0..100, default 7.5 */
+    int steps;               /* * 1..1000, default 50 */
+    double guidance;         /* * 0..100, default 7.5 */
     const char *negative;    /* default "" */
-    const char *scheduler;   /* a name of the table's choices; NULL: the model's own */
+    const char *scheduler;   /* * of the table's choices; NULL: the model's own */
     struct option_size size; /* multiples of 8, 64..4096; 0: the model's own */
     int batch;               /* images at a time, 1..1024; 0, the default: auto */
 

@@ -26,8 +26,8 @@ enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *par
 /* What goes together and what does not (ERR_USAGE, both options named). */
 bool options_check(const struct options *o, struct err *e);
 
-/* Gives `optimize` the ensemble's own defaults for what the command line leaves open;
- * texts then point into the ensemble. ERR_INPUT for what is no value of the option. */
+/* Takes the ensemble's own defaults for what the command line leaves open; texts then
+ * point into the ensemble. ERR_INPUT for what is no value of the option. */
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e);
 
 #endif

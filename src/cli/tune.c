@@ -26,19 +26,25 @@ static bool tune(struct options *o, const struct ensemble *s,
     const struct option *option = find(d->field, o->command);
     char expected[400];
     if (!option)
-        return err_set(e, ERR_BUG, "%s: $.optimize.%s: no such option", s->file,
+        return err_set(e, ERR_BUG, "%s: $.%s.%s: no such option", s->file, d->section,
                        d->field);
     if (o->given[option - option_table] || value_read(option, d->text, o) == VALUE_OK)
         return true;
-    return err_set(e, ERR_INPUT, "%s: $.optimize.%s: found \"%s\", expected %s",
-                   STR_SHOW(s->file), d->field, STR_SHOW(d->text),
+    return err_set(e, ERR_INPUT, "%s: $.%s.%s: found \"%s\", expected %s",
+                   STR_SHOW(s->file), d->section, d->field, STR_SHOW(d->text),
                    option_expected(option, expected, sizeof expected));
+}
+
+/* Every command draws; "optimize" is the business of one. */
+static bool concerns(const struct ensemble_default *d, unsigned command)
+{
+    return strcmp(d->section, "optimize") != 0 || command == COMMAND_OPTIMIZE;
 }
 
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e)
 {
-    for (int i = 0; o->command == COMMAND_OPTIMIZE && i < s->default_count; i++)
-        if (!tune(o, s, &s->defaults[i], e))
+    for (int i = 0; i < s->default_count; i++)
+        if (concerns(&s->defaults[i], o->command) && !tune(o, s, &s->defaults[i], e))
             return false;
     return true;
 }

@@ -9,7 +9,6 @@
 #include "models/safe_name.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -193,48 +192,20 @@ static bool read_vqgan(struct ensemble *s, const struct json *root, struct err *
     return true;
 }
 
-/* Values keep their spelling: what they mean is up to the options. */
-static bool read_defaults(struct ensemble *s, const struct json *root, struct err *e)
-{
-    static const char *const known[ENSEMBLE_MAX_DEFAULTS] = {
-        "crops",       "epochs",           "lr", "lr_decay", "lr_decay_every",
-        "clip_weight", "perceptual_weight"};
-    const struct json *object = NULL;
-    const char *crops;
-    double number;
-    if (!config_may_object(root, "optimize", &object, e) || !object)
-        return e->code == ERR_OK;
-    if (!config_only(object, known, ENSEMBLE_MAX_DEFAULTS, e))
-        return false;
-    for (int i = 0; i < ENSEMBLE_MAX_DEFAULTS; i++) {
-        const struct json *value = json_get(object, known[i]);
-        struct ensemble_default *d = &s->defaults[s->default_count];
-        if (!value)
-            continue;
-        bool ok = i == 0 ? config_as_string(value, &crops, e)
-                         : config_as_double(value, 0, INFINITY, &number, e);
-        if (!ok)
-            return false;
-        d->text = strndup(value->text, value->size);
-        if (!d->text)
-            return ensemble_no_memory(e);
-        d->field = known[i];
-        s->default_count++;
-    }
-    return true;
-}
-
 static bool read_root(struct ensemble *s, const struct json *root, struct err *e)
 {
-    static const char *const known[] = {"name", "diffusers",  "pair",    "vqgan",
-                                        "clip", "perceptual", "example", "optimize"};
+    static const char *const known[] = {"name",    "diffusers", "pair",
+                                        "vqgan",   "clip",      "perceptual",
+                                        "example", "generate",  "optimize"};
     const char *name, *example = NULL;
-    return config_as_object(root, e) && config_only(root, known, 8, e) &&
+    return config_as_object(root, e) &&
+           config_only(root, known, sizeof known / sizeof *known, e) &&
            need_safe_name(root, &name, e) && copy(&s->name, name, e) &&
            read_diffusers(s, root, e) && read_pair(s, root, e) &&
            read_vqgan(s, root, e) && read_network(s, root, "clip", &s->clip, e) &&
            read_network(s, root, "perceptual", &s->perceptual, e) &&
-           read_defaults(s, root, e) && config_may_string(root, "example", &example, e) &&
+           ensemble_read_defaults(s, root, e) &&
+           config_may_string(root, "example", &example, e) &&
            (!example || copy(&s->example, example, e));
 }
 

@@ -26,13 +26,14 @@ struct ensemble_network {
     char *path, *listed;
 };
 
-/* A default of the ensemble's own for an option of `optimize`. */
+/* A default of the ensemble's own for an option of the first stage or of `optimize`. */
 struct ensemble_default {
-    const char *field; /* as in ensemble.json: "lr_decay" */
-    char *text;        /* its value, as written there */
+    const char *section; /* "generate" or "optimize" */
+    const char *field;   /* as in ensemble.json: "lr_decay" */
+    char *text;          /* its value, as written there */
 };
 
-#define ENSEMBLE_MAX_DEFAULTS 7
+#define ENSEMBLE_MAX_DEFAULTS 10
 
 /* Start from `{0}`. */
 struct ensemble {

@@ -28,6 +28,7 @@ static const char three[] =
     "192]},"
     "\"clip\": {\"path\": \"clip\"}, \"perceptual\": {\"path\": \"lpips\"},"
     "\"example\": \"a castle\","
+    "\"generate\": {\"steps\": 30, \"guidance\": 4.50, \"scheduler\": \"ddim\"},"
     "\"optimize\": {\"perceptual_weight\": 1.0, \"crops\": \"1x1,8x0.5\"}}";
 
 static const char demo[] =
@@ -75,11 +76,18 @@ static void test_fields(void)
     CHECK_INT(s.vqgan_height, 128);
     CHECK_INT(s.vqgan_width, 192);
     CHECK_STR(s.example, "a castle");
-    CHECK_INT(s.default_count, 2);
-    CHECK_STR(s.defaults[0].field, "crops");
-    CHECK_STR(s.defaults[0].text, "1x1,8x0.5");
-    CHECK_STR(s.defaults[1].field, "perceptual_weight");
-    CHECK_STR(s.defaults[1].text, "1.0");
+    static const struct ensemble_default defaults[] = {
+        {"generate", "guidance", "4.50"},
+        {"generate", "scheduler", "ddim"},
+        {"generate", "steps", "30"},
+        {"optimize", "crops", "1x1,8x0.5"},
+        {"optimize", "perceptual_weight", "1.0"}};
+    CHECK_INT(s.default_count, 5);
+    for (int i = 0; i < 5; i++) {
+        CHECK_STR(s.defaults[i].section, defaults[i].section);
+        CHECK_STR(s.defaults[i].field, defaults[i].field);
+        CHECK_STR(s.defaults[i].text, defaults[i].text);
+    }
     ensemble_close(&s);
     char directory[256];
     snprintf(directory, sizeof directory, "%s/paper", folder);
@@ -235,6 +243,15 @@ static void test_refusals(void)
         {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
          "\"optimize\": {\"seed\": \"noise\"}}",
          "seed"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"generate\": {\"step\": 3}}",
+         "steps"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"generate\": {\"scheduler\": 3}}",
+         "$.generate.scheduler"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"generate\": [30]}",
+         "$.generate"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ensemble s = {0};

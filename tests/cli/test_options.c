@@ -291,23 +291,34 @@ static void test_optimize(void)
 static void test_tuning(void)
 {
     struct line l;
-    struct ensemble s = {
-        .file = "e.json",
-        .default_count = 3,
-        .defaults = {{"lr", "0.05"}, {"lr_decay", "0.5"}, {"crops", "2x1"}}};
-    parse(&l, "optimize --lr-decay 0.7");
+    struct ensemble s = {.file = "e.json",
+                         .default_count = 5,
+                         .defaults = {{"optimize", "lr", "0.05"},
+                                      {"optimize", "lr_decay", "0.5"},
+                                      {"optimize", "crops", "2x1"},
+                                      {"generate", "steps", "30"},
+                                      {"generate", "scheduler", "ddim"}}};
+    parse(&l, "optimize --lr-decay 0.7 --steps 5");
     struct options *o = &l.parsed.options;
     CHECK(options_tune(o, &s, &l.e));
     CHECK(o->optimize.rate == 0.05);
     CHECK(o->optimize.decay == 0.7);
     CHECK_STR(o->optimize.crops, "2x1");
+    CHECK_INT(o->steps, 5);
+    CHECK_STR(o->scheduler, "ddim");
     s.defaults[0].text = "1000";
     CHECK(!options_tune(o, &s, &l.e));
     CHECK_INT(l.e.code, ERR_INPUT);
     CHECK_HAS(l.e.message, "e.json: $.optimize.lr: found \"1000\", expected number");
     options_free(o);
-    parse(&l, "blend");
-    CHECK(options_tune(o, &s, &l.e)); /* is none of its business */
+
+    parse(&l, "blend"); /* has no learning rate, draws all the same */
+    CHECK(options_tune(o, &s, &l.e));
+    CHECK_INT(o->steps, 30);
+    s.defaults[4].text = "dim";
+    CHECK(!options_tune(o, &s, &l.e));
+    CHECK_HAS(l.e.message,
+              "e.json: $.generate.scheduler: found \"dim\", expected one of");
     options_free(o);
 }
 
