@@ -15,6 +15,9 @@
 /* Bits, so that an option can belong to several. */
 enum command_bit { COMMAND_GENERATE = 1, COMMAND_BLEND = 2, COMMAND_OPTIMIZE = 4 };
 
+/* Who gave an option its value; the first of them wins. */
+enum option_source { FROM_NOBODY, FROM_COMMAND_LINE, FROM_CONFIG, FROM_ENVIRONMENT };
+
 enum noise_mode { NOISE_SHARED, NOISE_INDEPENDENT };
 enum dtype_mode { DTYPE_AUTO, DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
@@ -76,17 +79,17 @@ struct option_optimize {
     int save_every;  /* epochs between previews, 0..1000000; 0: none; default 50 */
 };
 
-/* Texts point into the argument vector, which must outlive the options, and are NULL
- * where no default is named. */
+/* Texts point into the argument vector and the environment, which must outlive the
+ * options, and are NULL where no default is named. */
 struct options {
     enum command_bit command;
-    bool given[OPTIONS_LIMIT]; /* by index in the option table: on the command line */
+    enum option_source given[OPTIONS_LIMIT]; /* by index in the option table */
 
     /* what to draw */
     const char *prompts;        /* file, or "-" for standard input */
     const char *prompt;         /* one prompt for all diffusers; excludes prompts */
     const char *images;         /* parents that exist; excludes the first stage */
-    const char *ensemble;       /* name or file; default $DIFFENS_ENSEMBLE, paper, demo */
+    const char *ensemble;       /* name or file; default paper, demo */
     struct option_names models; /* subset in this order; none: all of the ensemble */
     bool raw_prompts;           /* leave the ensemble's templates out; default false */
     bool strict_tokens;         /* a prompt that is too long is an error; default false */
@@ -127,10 +130,17 @@ struct options {
     enum progress_mode progress; /* default auto, which is plain */
     const char *log; /* file that gets a copy of what goes to stderr, or NULL */
 
-    /* the command line, for the record: absolute paths are cut down to their last part;
-     * owned by the options */
+    /* how to start; in no record */
+    const char *config; /* JSON file with more options, or NULL */
+    bool print_config;  /* print what all options resolve to, and no more */
+
+    /* the command line, for the record: with the options from elsewhere; absolute paths
+     * are cut down to their last part; owned by the options */
     char **arguments;
     int argument_count;
+
+    char **texts; /* of the config, owned by the options */
+    int text_count;
 };
 
 /* Frees what the options own. Accepts a zeroed object. */

@@ -8,13 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_given(const struct options *o, const char *name)
-{
-    const struct option *option = option_find(name, strlen(name), o->command);
-    return option && o->given[option - option_table];
-}
-
-static bool check_exclusive(const struct options *o, struct err *e)
+/* Why the two cannot be together; NULL where they can. */
+static const char *exclusion(const struct option *a, const struct option *b)
 {
     static const char *const pairs[][3] = {
         {"prompts", "prompt", "each says what to draw"},
@@ -24,20 +19,34 @@ static bool check_exclusive(const struct options *o, struct err *e)
         {"quiet", "progress", "--quiet shows none"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (is_given(o, pairs[i][0]) && is_given(o, pairs[i][1]))
-            return err_set(e, ERR_USAGE, "found --%s and --%s, expected one of them: %s",
-                           pairs[i][0], pairs[i][1], pairs[i][2]);
-    return true;
+        if (strcmp(a->name, pairs[i][0]) == 0 && strcmp(b->name, pairs[i][1]) == 0)
+            return pairs[i][2];
+    return strcmp(a->name, "images") == 0 && b->first_stage
+               ? "pictures that exist are not drawn"
+               : NULL;
 }
 
-static bool check_images(const struct options *o, struct err *e)
+bool option_is_overruled(const struct options *o, const struct option *option)
 {
-    for (int i = 0; i < option_count && is_given(o, "images"); i++)
-        if (option_table[i].first_stage && o->given[i])
-            return err_set(e, ERR_USAGE,
-                           "found --images and --%s, expected one of them: pictures that "
-                           "exist are not drawn",
-                           option_table[i].name);
+    for (int i = 0; i < option_count; i++)
+        if (o->given[i] &&
+            (exclusion(&option_table[i], option) || exclusion(option, &option_table[i])))
+            return true;
+    return false;
+}
+
+static bool check_exclusive(const struct options *o, struct err *e)
+{
+    for (int i = 0; i < option_count; i++) {
+        for (int j = 0; o->given[i] && j < option_count; j++) {
+            const struct option *a = &option_table[i], *b = &option_table[j];
+            const char *why = o->given[j] ? exclusion(a, b) : NULL;
+            if (why)
+                return err_set(e, ERR_USAGE,
+                               "found --%s and --%s, expected one of them: %s", a->name,
+                               b->name, why);
+        }
+    }
     return true;
 }
 
@@ -81,8 +90,7 @@ static bool check_seed(const struct options *o, struct err *e)
 
 bool options_check(const struct options *o, struct err *e)
 {
-    return check_exclusive(o, e) && check_images(o, e) && check_mix(o, e) &&
-           check_seed(o, e);
+    return check_exclusive(o, e) && check_mix(o, e) && check_seed(o, e);
 }
 
 void options_free(struct options *o)
@@ -93,6 +101,9 @@ void options_free(struct options *o)
         free(o->pair.name[i]);
     for (int i = 0; i < o->argument_count; i++)
         free(o->arguments[i]);
+    for (int i = 0; i < o->text_count; i++)
+        free(o->texts[i]);
     free(o->arguments);
+    free(o->texts);
     *o = (struct options){0};
 }

@@ -152,7 +152,7 @@ bool display_open(struct display *d, const struct options *o, struct err *e)
         (struct progress){.at = on_place, .note = on_note, .made = on_made, .user = d};
     clock_gettime(CLOCK_MONOTONIC, &d->started);
     d->shown = d->started;
-    if (!o->log)
+    if (!o->log || o->print_config)
         return true;
     d->log = fopen(o->log, "ae");
     if (!d->log)

@@ -73,10 +73,12 @@ static void add_bounds(struct str *help, const struct option *o)
     case OPTION_CROPS:
         break;
     }
-    if (o->initial)
-        str_addf(help, "%sdefault %s", shown ? "; " : " [",
-                 *o->initial ? o->initial : "none");
-    if (shown || o->initial)
+    const char *initial = o->initial && !*o->initial ? "none" : o->initial;
+    if (initial || o->variable)
+        str_addf(help, "%sdefault %s%s%s%s", shown ? "; " : " [", o->variable ? "$" : "",
+                 o->variable ? o->variable : "", initial && o->variable ? ", else " : "",
+                 initial ? initial : "");
+    if (shown || initial || o->variable)
         str_add(help, "]");
 }
 

@@ -1,5 +1,5 @@
-/* option_table.h: the one table of options, from which the parser, --help and the record
- * of resolved options are made. Leaves reading values to parse.c. */
+/* option_table.h: the one table of options, from which the parser, --help, configs and
+ * the record of resolved options are made. Leaves reading values to parse.c. */
 #ifndef DIFFENS_CLI_OPTION_TABLE_H
 #define DIFFENS_CLI_OPTION_TABLE_H
 
@@ -46,7 +46,9 @@ struct option {
     int multiple;
     bool automatic;
     bool first_stage;    /* means nothing once the parents exist (--images) */
+    bool unrecorded;     /* says how to start, not what to make: in no record or config */
     const char *choices; /* separated by blanks */
+    const char *variable; /* of the environment, read where nobody else says; or NULL */
     const char *help;
     enum option_group group;
     unsigned commands; /* enum command_bit */

@@ -1,9 +1,10 @@
-/* options_json.c: what the option table resolves to. Leaves the rest of the record to
+/* options_json.c: what the options resolve to. Leaves the rest of the record to
  * src/run. */
 #include "cli/options_json.h"
 
 #include "base/str.h"
 #include "cli/option_table.h"
+#include "cli/parse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +17,9 @@ static void write_text(struct json_writer *w, const char *text)
         json_write_null(w);
 }
 
-static void write_path(struct json_writer *w, const char *path)
+static void write_path(struct json_writer *w, const char *path, bool portable)
 {
-    write_text(w, path && path[0] == '/' ? str_file_name(path) : path);
+    write_text(w, portable && path && path[0] == '/' ? str_file_name(path) : path);
 }
 
 static void write_choice(struct json_writer *w, const struct option *option, int index)
@@ -45,7 +46,8 @@ static void write_size(struct json_writer *w, const struct option_size *size)
     write_text(w, size->height ? text : NULL);
 }
 
-static void write_names(struct json_writer *w, const struct option_names *names)
+static void write_names(struct json_writer *w, const struct option_names *names,
+                        bool portable)
 {
     if (names->count == 0) {
         json_write_null(w);
@@ -53,7 +55,7 @@ static void write_names(struct json_writer *w, const struct option_names *names)
     }
     json_write_open_array(w);
     for (int i = 0; i < names->count; i++)
-        write_path(w, names->name[i]);
+        write_path(w, names->name[i], portable);
     json_write_close(w);
 }
 
@@ -67,6 +69,10 @@ static void write_numbers(struct json_writer *w, const double *numbers, int coun
 
 static void write_weights(struct json_writer *w, const struct option_weight_sets *weights)
 {
+    if (weights->count == 0) {
+        json_write_null(w);
+        return;
+    }
     json_write_open_array(w);
     for (int i = 0; i < weights->count; i++)
         write_numbers(w, weights->set[i].value, weights->set[i].count);
@@ -84,7 +90,7 @@ static void write_layers(struct json_writer *w, const struct option *option,
 }
 
 static void write_value(struct json_writer *w, const struct option *option,
-                        const struct options *o)
+                        const struct options *o, bool portable)
 {
     const void *field = (const char *)o + option->offset;
     switch (option->kind) {
@@ -97,7 +103,7 @@ static void write_value(struct json_writer *w, const struct option *option,
         write_text(w, *(const char *const *)field);
         break;
     case OPTION_PATH:
-        write_path(w, *(const char *const *)field);
+        write_path(w, *(const char *const *)field, portable);
         break;
     case OPTION_INTEGER:
         write_integer(w, option, *(const int *)field);
@@ -115,7 +121,7 @@ static void write_value(struct json_writer *w, const struct option *option,
         write_size(w, field);
         break;
     case OPTION_NAMES:
-        write_names(w, field);
+        write_names(w, field, portable);
         break;
     case OPTION_GAMMA:
         write_numbers(w, ((const struct option_numbers *)field)->value,
@@ -130,15 +136,34 @@ static void write_value(struct json_writer *w, const struct option *option,
     }
 }
 
+static bool belongs(const struct option *option, const struct options *o)
+{
+    return (option->commands & o->command) && !option->unrecorded;
+}
+
 void options_write(struct json_writer *w, const struct options *o)
 {
     json_write_open_object(w);
-    for (int i = 0; i < option_count; i++) {
-        const struct option *option = &option_table[i];
-        if (!(option->commands & o->command))
+    for (const struct option *p = option_table; p < option_table + option_count; p++) {
+        if (!belongs(p, o))
             continue;
-        json_write_key(w, option->name);
-        write_value(w, option, o);
+        json_write_key(w, p->name);
+        write_value(w, p, o, true);
+    }
+    json_write_close(w);
+}
+
+void options_write_config(struct json_writer *w, const struct options *o)
+{
+    json_write_open_object(w);
+    for (const struct option *p = option_table; p < option_table + option_count; p++) {
+        if (!belongs(p, o))
+            continue;
+        json_write_key(w, p->name);
+        if (p->kind != OPTION_FLAG && option_is_overruled(o, p))
+            json_write_null(w);
+        else
+            write_value(w, p, o, false);
     }
     json_write_close(w);
 }

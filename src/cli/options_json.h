@@ -1,4 +1,4 @@
-/* options_json.h: resolved options as JSON, for records. */
+/* options_json.h: resolved options as JSON, for records and --print-config. */
 #ifndef DIFFENS_CLI_OPTIONS_JSON_H
 #define DIFFENS_CLI_OPTIONS_JSON_H
 
@@ -8,5 +8,9 @@
 /* Writes an object with every option of the command, by its name; null where it is not
  * set. Absolute paths are cut down to their last part. */
 void options_write(struct json_writer *w, const struct options *o);
+
+/* The same as config_read() reads it: paths as given, and null for options that those
+ * given rule out. */
+void options_write_config(struct json_writer *w, const struct options *o);
 
 #endif

@@ -1,13 +1,14 @@
-/* parse.c: walks the argument vector by the option table. Leaves values to value.c, what
- * goes together to check.c and help to help.c. */
+/* parse.c: walks the argument vector by the option table. Leaves values to set.c, other
+ * places where options are found to config_file.c and environment.c, what goes together
+ * to check.c and help to help.c. */
 #include "cli/parse.h"
 
 #include "base/str.h"
-#include "cli/option_table.h"
-#include "cli/value.h"
+#include "cli/config_file.h"
+#include "cli/environment.h"
+#include "cli/set.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LONGEST_NAME 64
@@ -26,74 +27,9 @@ static bool out_of_memory(struct err *e)
     return err_set(e, ERR_MEMORY, "command line: out of memory");
 }
 
-/* The same value as given, but without the folders of an absolute path: records must not
- * depend on where things lie on one machine. */
-static char *portable_value(const struct option *option, const char *value)
-{
-    if (option->kind == OPTION_PATH && value[0] == '/')
-        return str_dup(str_file_name(value));
-    if (option->kind != OPTION_NAMES || !strchr(value, '/'))
-        return str_dup(value);
-    struct str names = {0};
-    for (const char *item = value; item;) {
-        const char *end = strchr(item, ',');
-        size_t size = end ? (size_t)(end - item) : strlen(item);
-        const char *slash = item[0] == '/' ? memrchr(item, '/', size) : NULL;
-        const char *from = slash ? slash + 1 : item;
-        str_add_bytes(&names, from, size - (size_t)(from - item));
-        str_add(&names, end ? "," : "");
-        item = end ? end + 1 : NULL;
-    }
-    return str_take(&names);
-}
-
-/* Takes over `argument`, which may be NULL for want of memory. */
-static bool add_argument(struct parser *p, char *argument)
-{
-    struct options *o = &p->out->options;
-    if (!o->arguments)
-        o->arguments = calloc((size_t)p->argc * 2 + 2, sizeof *o->arguments);
-    if (!argument || !o->arguments) {
-        free(argument);
-        return out_of_memory(p->e);
-    }
-    o->arguments[o->argument_count++] = argument;
-    return true;
-}
-
-static bool add_option_argument(struct parser *p, const struct option *option,
-                                const char *value)
-{
-    struct str name = {0};
-    str_addf(&name, "--%s", option->name);
-    return add_argument(p, str_take(&name)) &&
-           (!option->argument || add_argument(p, portable_value(option, value)));
-}
-
-static bool refuse_value(struct parser *p, const struct option *option, const char *value)
-{
-    char expected[400];
-    option_expected(option, expected, sizeof expected);
-    err_set(p->e, ERR_USAGE, "--%s: found \"%s\", expected %s", option->name,
-            STR_SHOW(value), expected);
-    if (option->kind != OPTION_WORD && option->kind != OPTION_CHOICE)
-        return false;
-    const char *words[32], *word;
-    char copies[32][24];
-    size_t count = 0, length;
-    while (count < 32 && (length = option_choice(option, (int)count, &word)) > 0 &&
-           length < sizeof copies[0]) {
-        memcpy(copies[count], word, length);
-        copies[count][length] = '\0';
-        words[count] = copies[count];
-        count++;
-    }
-    const char *nearest = str_nearest(value, words, count);
-    return nearest ? err_hint(p->e, "did you mean %s?", nearest) : false;
-}
-
 static bool set_option(struct parser *p, const struct option *option, const char *value)
 {
+    char expected[400];
     const char **given = &p->given[option - option_table];
     bool repeated = *given && option->kind != OPTION_WEIGHTS;
     if (repeated && strcmp(*given, value) != 0)
@@ -102,47 +38,17 @@ static bool set_option(struct parser *p, const struct option *option, const char
     if (repeated)
         return true;
     *given = value;
-    p->out->options.given[option - option_table] = true;
-    switch (value_read(option, value, &p->out->options)) {
+    switch (option_set(&p->out->options, option, value, FROM_COMMAND_LINE)) {
     case VALUE_OK:
-        return add_option_argument(p, option, value);
+        return true;
     case VALUE_NO_MEMORY:
         return out_of_memory(p->e);
     case VALUE_WRONG:
         break;
     }
-    return refuse_value(p, option, value);
-}
-
-/* Options that people try because other tools have them. */
-static const char *familiar_name(const char *name)
-{
-    static const char *const pairs[][2] = {
-        {"seed", "random-seed"},
-        {"learning-rate", "lr"},
-        {"iterations", "epochs"},
-        {"cfg", "guidance"},
-        {"cfg-scale", "guidance"},
-        {"guidance-scale", "guidance"},
-        {"sampler", "scheduler"},
-        {"negative-prompt", "negative"},
-        {"output", "out"},
-        {"outdir", "out"},
-        {"alpha", "gamma"},
-        {"resolution", "size"},
-        {"width", "size"},
-        {"height", "size"},
-        {"batch-size", "batch"},
-        {"num-inference-steps", "steps"},
-        {"precision", "dtype"},
-        {"normalise", "normalize"},
-        {"requantise", "requantize"},
-        {"layers", "layer"},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        if (strcmp(pairs[i][0], name) == 0)
-            return pairs[i][1];
-    return NULL;
+    err_set(p->e, ERR_USAGE, "--%s: found \"%s\", expected %s", option->name,
+            STR_SHOW(value), option_expected(option, expected, sizeof expected));
+    return option_hint_choice(option, value, p->e);
 }
 
 static bool refuse_option(struct parser *p, const char *name)
@@ -151,17 +57,7 @@ static bool refuse_option(struct parser *p, const char *name)
     err_set(p->e, ERR_USAGE,
             "%s: found option \"--%s\", expected one that diffens %s has", command->name,
             STR_SHOW(name), command->name);
-    const char *familiar = familiar_name(name);
-    if (familiar && option_find(familiar, strlen(familiar), command->bit))
-        return err_hint(p->e, "did you mean --%s?", familiar);
-    const struct option *other = option_find(name, strlen(name), ~0u);
-    if (other)
-        return err_hint(p->e, "--%s is an option of diffens %s", other->name,
-                        command_of(other->commands & -other->commands)->name);
-    const struct option *nearest = option_nearest(name, command->bit);
-    if (nearest)
-        return err_hint(p->e, "did you mean --%s?", nearest->name);
-    return err_hint(p->e, "diffens %s --help lists them", command->name);
+    return option_hint_name(name, command->bit, p->e);
 }
 
 /* --name, --name value, --name=value */
@@ -245,9 +141,14 @@ static bool set_defaults(struct parser *p)
 static enum parse_outcome parse_options(struct parser *p)
 {
     bool options_end = false;
-    if (!set_defaults(p) || !add_argument(p, str_dup("diffens")) ||
-        !add_argument(p, str_dup(p->out->command->name)))
+    struct options *o = &p->out->options;
+    if (!set_defaults(p))
         return PARSE_ERROR;
+    if (!option_add_argument(o, str_dup("diffens")) ||
+        !option_add_argument(o, str_dup(p->out->command->name))) {
+        out_of_memory(p->e);
+        return PARSE_ERROR;
+    }
     while (p->at < p->argc) {
         const char *argument = p->argv[p->at++];
         bool ok;
@@ -264,7 +165,8 @@ static enum parse_outcome parse_options(struct parser *p)
         if (!ok)
             return PARSE_ERROR;
     }
-    return options_check(&p->out->options, p->e) ? PARSE_RUN : PARSE_ERROR;
+    bool ok = config_read(o, p->e) && environment_read(o, p->e) && options_check(o, p->e);
+    return ok ? PARSE_RUN : PARSE_ERROR;
 }
 
 static enum parse_outcome refuse_command(const char *name, struct err *e)

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 
 struct ensemble;
+struct option;
 
 enum parse_outcome {
     PARSE_RUN,     /* run `command` with the options */
@@ -18,15 +19,19 @@ struct parsed {
     struct options options; /* texts point into argv */
 };
 
-/* Reads a command line. Start from a zeroed `parsed`; whatever the outcome, the caller
- * ends with options_free(). The result does not depend on locale or environment. */
+/* Reads a command line, then for what it leaves open the file of --config, then the
+ * environment. Start from a zeroed `parsed`; whatever the outcome, the caller ends with
+ * options_free(). The result does not depend on the locale. */
 enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *parsed,
                                  struct err *e);
 
 /* What goes together and what does not (ERR_USAGE, both options named). */
 bool options_check(const struct options *o, struct err *e);
 
-/* Takes the ensemble's own defaults for what the command line leaves open; texts then
+/* Whether an option that is given rules this one out. */
+bool option_is_overruled(const struct options *o, const struct option *option);
+
+/* Takes the ensemble's own defaults for what nobody gave; texts then
  * point into the ensemble. ERR_INPUT for what is no value of the option. */
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e);
 

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "cli/display.h"
+#include "cli/option_table.h"
 #include "cli/options_json.h"
 #include "cli/parse.h"
 #include "diffens/stages.h"
@@ -12,6 +13,7 @@
 #include "run/record.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* What is drawn where nobody said: the ensemble's own example. */
 static bool choose_example(const struct ensemble *s, const struct progress *progress,
@@ -91,6 +93,28 @@ static bool run_in(const char *directory, const char *name, struct run run,
     return ok;
 }
 
+static bool print_config(const struct options *o, struct display *display, struct err *e)
+{
+    struct str json = {0};
+    struct json_writer w = {.out = &json, .indent = 2};
+    options_write_config(&w, o);
+    str_add(&json, "\n");
+    bool ok = !json.failed || err_set(e, ERR_MEMORY, "--print-config: out of memory");
+    if (ok)
+        display_result(display, str_text(&json));
+    str_free(&json);
+    return ok;
+}
+
+/* Says where the ensemble's name comes from, where it is not before the user's eyes. */
+static void note_variable(const struct options *o, const struct progress *progress)
+{
+    const struct option *option = option_find("ensemble", strlen("ensemble"), o->command);
+    if (o->given[option - option_table] == FROM_ENVIRONMENT)
+        progress_note(progress, NOTE_INFO, "ensemble: %s ($%s)", STR_SHOW(o->ensemble),
+                      option->variable);
+}
+
 static bool prepare_and_run(const struct options *given, const char *name,
                             select_fn *select, struct display *display, struct err *e)
 {
@@ -102,13 +126,17 @@ static bool prepare_and_run(const struct options *given, const char *name,
     bool made = false;
     const struct run run = {
         .options = o, .ensemble = &ensemble, .prompts = o->images ? NULL : &prompts};
-    bool ok =
-        ensemble_open(&ensemble, o->ensemble, &display->progress, e) &&
-        options_tune(&tuned, &ensemble, e) && (o->images || select(&ensemble, o, e)) &&
-        ensemble_check_files(&ensemble, needs(o), e) &&
-        (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
-        run_directory_make(o->out, name, o->force, &directory, &made, e) &&
-        run_in(directory, name, run, display, e);
+    note_variable(o, &display->progress);
+    bool ok = ensemble_open(&ensemble, o->ensemble, &display->progress, e) &&
+              options_tune(&tuned, &ensemble, e);
+    if (ok && o->print_config)
+        ok = print_config(o, display, e);
+    else if (ok)
+        ok = (o->images || select(&ensemble, o, e)) &&
+             ensemble_check_files(&ensemble, needs(o), e) &&
+             (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
+             run_directory_make(o->out, name, o->force, &directory, &made, e) &&
+             run_in(directory, name, run, display, e);
     if (!ok && made)
         run_directory_discard(directory);
     free(directory);

@@ -55,9 +55,9 @@ enum ensemble_need { NEED_DIFFUSERS = 1, NEED_VQGAN = 2, NEED_CRITICS = 4 };
 
 /* Reads an ensemble: by name, looked for in $DIFFENS_MODELS, the installation's
  * share/diffens/models and the models folder beside the build folder; or by the path of
- * an ensemble.json or its folder. NULL: $DIFFENS_ENSEMBLE, else "paper" if all its files
- * are there, else "demo", and a note that says which. Strict: unknown fields are refused.
- * False with ERR_INPUT or ERR_MEMORY; then `s` is closed. */
+ * an ensemble.json or its folder. NULL: "paper" if all its files are there, else "demo",
+ * and a note that says which. Strict: unknown fields are refused. False with ERR_INPUT or
+ * ERR_MEMORY; then `s` is closed. */
 bool ensemble_open(struct ensemble *s, const char *name, const struct progress *progress,
                    struct err *e);
 

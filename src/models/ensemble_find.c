@@ -167,14 +167,8 @@ static bool open_default(struct ensemble *s, const struct places *p,
 bool ensemble_open(struct ensemble *s, const char *name, const struct progress *progress,
                    struct err *e)
 {
-    const char *from_user = getenv("DIFFENS_ENSEMBLE");
     struct places p = places_find();
     bool ok;
-    if (!name && from_user && *from_user) {
-        name = from_user;
-        progress_note(progress, NOTE_INFO, "ensemble: %s ($DIFFENS_ENSEMBLE)",
-                      STR_SHOW(from_user));
-    }
     if (!name)
         ok = open_default(s, &p, progress, e);
     else if (is_path(name))

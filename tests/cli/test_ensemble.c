@@ -137,7 +137,6 @@ static void test_search_and_default(void)
     struct ensemble s = {0};
     struct err e = {0};
     setenv("DIFFENS_MODELS", folder, 1);
-    unsetenv("DIFFENS_ENSEMBLE");
     write_ensemble("demo", demo);
     write_ensemble("paper", "{\"name\": \"paper\", \"diffusers\": [{\"name\": \"a\", "
                             "\"path\": \"a\"}], \"vqgan\": {\"path\": \"vq\"}}");
@@ -168,12 +167,6 @@ static void test_search_and_default(void)
     CHECK(ensemble_open(&s, NULL, &progress, &e));
     CHECK_STR(s.name, "paper");
     CHECK_STR(notes, "ensemble: paper");
-    ensemble_close(&s);
-
-    setenv("DIFFENS_ENSEMBLE", "demo", 1);
-    CHECK(ensemble_open(&s, NULL, &progress, &e));
-    CHECK_STR(s.name, "demo");
-    CHECK_HAS(notes, "$DIFFENS_ENSEMBLE");
     ensemble_close(&s);
 
     CHECK(!ensemble_open(&s, "dmo", &progress, &e));

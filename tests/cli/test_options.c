@@ -430,6 +430,9 @@ static void test_help(void)
 
 int main(void)
 {
+    unsetenv("DIFFENS_ENSEMBLE");
+    unsetenv("DIFFENS_DEVICE");
+    unsetenv("DIFFENS_THREADS");
     RUN(test_refusals);
     RUN(test_defaults);
     RUN(test_values);

@@ -1,5 +1,6 @@
 """The program from outside: exit status, what goes to which stream."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -10,8 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("DIFFENS_BUILD", ROOT / "build")).resolve()
 
 
-def diffens(*arguments, stdout=subprocess.PIPE, **environment):
-    return subprocess.run([BUILD / "diffens", *arguments], stdout=stdout, text=True,
+def diffens(*arguments, stdout=subprocess.PIPE, cwd=None, **environment):
+    return subprocess.run([BUILD / "diffens", *arguments], stdout=stdout, cwd=cwd, text=True,
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           env={**os.environ, **environment}, timeout=60)
 
@@ -50,3 +51,19 @@ def test_refusals(arguments, status, message, tmp_path):
     assert message in result.stderr
     errors = [l for l in result.stderr.splitlines() if l.startswith("diffens: error: ")]
     assert len(errors) == 1 and not result.stdout
+
+
+def test_print_config(tmp_path):
+    environment = dict(DIFFENS_MODELS=str(ROOT / "models"), DIFFENS_ENSEMBLE="demo",
+                       DIFFENS_THREADS="2")
+    first = diffens("optimize", "--print-config", "--lr", "0.5", "--log",
+                    str(tmp_path / "log"), cwd=tmp_path, **environment)
+    assert first.returncode == 0 and "$DIFFENS_ENSEMBLE" in first.stderr
+    options = json.loads(first.stdout)
+    assert options["lr"] == 0.5 and options["threads"] == 2
+    assert options["ensemble"] == "demo" and options["log"] == str(tmp_path / "log")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "c.json").write_text(first.stdout)
+    again = diffens("optimize", "--config", str(tmp_path / "c.json"), "--print-config",
+                    cwd=tmp_path, **environment)
+    assert again.stdout == first.stdout
