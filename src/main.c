@@ -1,10 +1,9 @@
 /* main.c: parse, run the command, print an error once, exit. Leaves all else to src/cli.
  */
 #include "cli/commands.h"
+#include "cli/display.h"
 #include "cli/help.h"
 #include "cli/parse.h"
-
-#include <stdio.h>
 
 static bool print_help(const struct command *command, struct err *e)
 {
@@ -42,10 +41,8 @@ int main(int argc, char **argv)
     case PARSE_ERROR:
         break;
     }
-    options_free(&parsed.options);
     if (e.code != ERR_OK)
-        fprintf(stderr, "diffens: error: %s\n", e.message);
-    if (e.code != ERR_OK && e.hint[0])
-        fprintf(stderr, "  %s\n", e.hint);
+        display_error(&parsed.options, &e);
+    options_free(&parsed.options);
     return e.code;
 }

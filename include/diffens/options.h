@@ -20,7 +20,13 @@ enum option_source { FROM_NOBODY, FROM_COMMAND_LINE, FROM_CONFIG, FROM_ENVIRONME
 
 enum noise_mode { NOISE_SHARED, NOISE_INDEPENDENT };
 enum dtype_mode { DTYPE_AUTO, DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
-enum progress_mode { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
+enum progress_mode {
+    PROGRESS_AUTO,
+    PROGRESS_BAR,
+    PROGRESS_PLAIN,
+    PROGRESS_JSON,
+    PROGRESS_NONE
+};
 
 enum crop_pairing { PAIRING_ALIGNED, PAIRING_ALL };
 enum clip_distance { CLIP_SPHERICAL, CLIP_COSINE, CLIP_MSE };
@@ -127,7 +133,7 @@ struct options {
     bool force;          /* start over in a directory that holds a run */
     bool json;           /* one JSON object on stdout instead of paths */
     bool verbose, quiet; /* exclude each other; default neither */
-    enum progress_mode progress; /* default auto, which is plain */
+    enum progress_mode progress; /* default auto: bar or plain */
     const char *log; /* file that gets a copy of what goes to stderr, or NULL */
 
     /* how to start; in no record */

@@ -1,5 +1,5 @@
 /* progress.h: how the code that works tells the user what it is doing. Leaves what is
- * shown, where and how often to whoever fills the struct (src/cli/progress.c). */
+ * shown, where and how often to whoever fills the struct (src/cli/display.c). */
 #ifndef DIFFENS_PROGRESS_H
 #define DIFFENS_PROGRESS_H
 
@@ -16,8 +16,12 @@ struct progress_at {
     const char *stage;   /* "generate", "blend", "optimize" */
     const char *model;   /* diffuser at work, or NULL */
     const char *cell;    /* case, or NULL; with a batch, the first one */
-    int64_t step, steps; /* within the cell; steps is 0 where there are none */
-    int64_t done, total; /* whole units of the stage (cells), finished and in all */
+    int64_t cells;       /* how many of them are at work together; 0 is 1 */
+    int64_t step, steps; /* within the cells; steps is 0 where there are none */
+    int64_t done, total; /* whole cells of the stage, finished and in all */
+    const char *unit;    /* what users count: "images", "epochs"; or NULL */
+    double units;        /* how many of these a cell has */
+    int64_t memory;      /* bytes in use on the device; 0 or less: not known */
     const char *detail;  /* "loss 0.512", or NULL */
 };
 

@@ -1,14 +1,18 @@
-/* display.c: plain progress lines, notes, and the paths of results. Leaves errors to
- * main.c. */
+/* display.c: what appears when: reports, notes, the paths of results, the last error.
+ * Leaves how a report looks to the progress files. */
 #include "cli/display.h"
 
 #include "base/str.h"
+#include "cli/progress_text.h"
+#include "io/json_write.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define LINE_SECONDS 10
 #define LINE_PART 0.1
+#define JSON_SECONDS 1
+#define BAR_SECONDS 0.1
 
 static double seconds_since(const struct timespec *then)
 {
@@ -32,106 +36,107 @@ static void write_log(struct display *d, const char *line)
         d->log_errno = errno;
 }
 
-static void show(struct display *d, const char *line)
+static void write_member(struct json_writer *w, const char *key, const char *text)
 {
-    fprintf(stderr, "%s\n", line);
-    write_log(d, line);
+    json_write_key(w, key);
+    json_write_string(w, text);
+}
+
+/* Notes */
+
+static void show_note_json(const struct display *d, enum note_level level,
+                           const char *line)
+{
+    static const char *const levels[] = {"warning", "info", "detail"};
+    struct str out = {0};
+    struct json_writer w = {.out = &out};
+    json_write_open_object(&w);
+    write_member(&w, "type", "note");
+    json_write_key(&w, "seconds");
+    json_write_double(&w, seconds_since(&d->started));
+    write_member(&w, "level", levels[level]);
+    write_member(&w, "text", line);
+    json_write_close(&w);
+    fprintf(stderr, "%s\n", str_text(&out));
+    str_free(&out);
+}
+
+static void show_note(struct display *d, enum note_level level, const char *line)
+{
+    bool warning = level == NOTE_WARNING, color = warning && d->terminal.color;
+    terminal_clear(&d->terminal);
+    if (d->mode == PROGRESS_JSON)
+        show_note_json(d, level, line);
+    else
+        fprintf(stderr, "diffens: %s%s%s%s\n", color ? "\033[33m" : "",
+                warning ? "warning: " : "", color ? "\033[0m" : "", line);
 }
 
 static void on_note(void *user, enum note_level level, const char *line)
 {
     struct display *d = user;
-    char text[2200];
-    snprintf(text, sizeof text, "diffens: %s%s", level == NOTE_WARNING ? "warning: " : "",
-             line);
-    bool shown = level == NOTE_WARNING ||
-                 (!d->options->quiet && (level == NOTE_INFO || d->options->verbose));
-    if (shown)
-        show(d, text);
-    else
-        write_log(d, text);
+    struct str text = {0};
+    if (level == NOTE_WARNING ||
+        (!d->options->quiet && (level == NOTE_INFO || d->options->verbose)))
+        show_note(d, level, line);
+    str_addf(&text, "diffens: %s%s", level == NOTE_WARNING ? "warning: " : "", line);
+    write_log(d, str_text(&text));
+    str_free(&text);
 }
 
-static bool same_place(const struct display *d, const struct progress_at *at)
+/* Reports */
+
+static void draw_bar(struct display *d, const struct progress_at *at)
 {
-    return d->stage && strcmp(d->stage, at->stage) == 0 &&
-           strcmp(d->model, at->model ? at->model : "") == 0;
+    struct str line = {0};
+    const struct bar_style style = {.columns = terminal_columns(),
+                                    .utf8 = d->terminal.utf8,
+                                    .color = d->terminal.color};
+    int columns = progress_add_bar(&line, at, &d->pace, &style);
+    terminal_draw(&d->terminal, &line, columns);
+    str_free(&line);
+    d->drawn = d->pace.now;
 }
 
-static double part_done(const struct progress_at *at)
+/* A line in the log and, unless the bar says it, on standard error. */
+static void write_lines(struct display *d, const struct progress_at *at)
 {
-    double within = at->steps > 0 ? (double)at->step / (double)at->steps : 0;
-    return at->total > 0 ? ((double)at->done + within) / (double)at->total : 0;
-}
-
-/* Seconds that the rest of the stage takes at its pace so far; -1 while that is unknown.
- */
-static double seconds_left(const struct display *d, double part)
-{
-    double passed = seconds_since(&d->place_started);
-    return part > d->place_part && passed >= 1
-               ? passed * (1 - part) / (part - d->place_part)
-               : -1;
-}
-
-/* "generate: model poster, case 003, step 20/50; 3 of 12 done, 41 s, 82 s left" */
-static void format_place(const struct display *d, const struct progress_at *at,
-                         struct str *line)
-{
-    str_addf(line, "diffens: %s:", at->stage);
-    const char *between = " ";
-    if (at->model) {
-        str_addf(line, " model %s", STR_SHOW(at->model));
-        between = ", ";
+    struct str line = {0}, json = {0};
+    str_add(&line, "diffens: ");
+    progress_add_plain(&line, at, &d->pace);
+    write_log(d, str_text(&line));
+    if (d->mode == PROGRESS_PLAIN)
+        fprintf(stderr, "%s\n", str_text(&line));
+    if (d->mode == PROGRESS_JSON) {
+        progress_add_json(&json, at, &d->pace);
+        fprintf(stderr, "%s\n", str_text(&json));
     }
-    if (at->cell) {
-        str_addf(line, "%scase %s", between, STR_SHOW(at->cell));
-        between = ", ";
-    }
-    if (at->steps > 0) {
-        str_addf(line, "%sstep %lld/%lld", between, (long long)at->step,
-                 (long long)at->steps);
-        between = "; ";
-    }
-    if (at->total > 0)
-        str_addf(line, "%s%lld of %lld done", between, (long long)at->done,
-                 (long long)at->total);
-    if (at->detail)
-        str_addf(line, ", %s", at->detail);
-    str_addf(line, ", %.0f s", seconds_since(&d->started));
-    double left = seconds_left(d, part_done(at));
-    if (left >= 0)
-        str_addf(line, ", %.0f s left", left);
+    str_free(&line);
+    str_free(&json);
+    d->shown = d->pace.now;
+    d->shown_part = d->pace.part;
 }
 
 static void on_place(void *user, const struct progress_at *at)
 {
     struct display *d = user;
-    double part = part_done(at);
-    bool new_place = !same_place(d, at);
-    bool complete = at->total > 0 && at->done >= at->total && d->shown_part < 1;
-    if (!new_place && !complete && part - d->shown_part < LINE_PART &&
-        seconds_since(&d->shown) < LINE_SECONDS)
-        return;
-    if (new_place) {
-        clock_gettime(CLOCK_MONOTONIC, &d->place_started);
-        d->place_part = part;
-    }
-    d->stage = at->stage;
-    snprintf(d->model, sizeof d->model, "%s", at->model ? at->model : "");
-    d->shown_part = part;
-    clock_gettime(CLOCK_MONOTONIC, &d->shown);
-    struct str line = {0};
-    format_place(d, at, &line);
-    if (d->options->quiet || d->options->progress == PROGRESS_NONE)
-        write_log(d, str_text(&line));
-    else
-        show(d, str_text(&line));
-    str_free(&line);
+    bool elsewhere = pace_update(&d->pace, at, seconds_since(&d->started));
+    bool complete = d->pace.part >= 1 && d->shown_part < 1;
+    double due = d->mode == PROGRESS_JSON ? JSON_SECONDS : LINE_SECONDS;
+    if (elsewhere || complete || d->pace.part - d->shown_part >= LINE_PART ||
+        d->pace.now - d->shown >= due)
+        write_lines(d, at);
+    if (d->mode == PROGRESS_BAR &&
+        (elsewhere || complete || d->pace.now - d->drawn >= BAR_SECONDS ||
+         d->terminal.drawn == 0))
+        draw_bar(d, at);
 }
+
+/* Results */
 
 void display_result(struct display *d, const char *text)
 {
+    terminal_clear(&d->terminal);
     if ((fputs(text, stdout) < 0 || fflush(stdout) != 0) && !d->results_errno)
         d->results_errno = errno;
 }
@@ -145,13 +150,46 @@ static void on_made(void *user, const char *path)
     display_result(d, "\n");
 }
 
+void display_error(const struct options *o, const struct err *e)
+{
+    struct str out = {0};
+    struct json_writer w = {.out = &out};
+    if (o->progress != PROGRESS_JSON) {
+        fprintf(stderr, "diffens: error: %s\n", e->message);
+        if (e->hint[0])
+            fprintf(stderr, "  %s\n", e->hint);
+        return;
+    }
+    json_write_open_object(&w);
+    write_member(&w, "type", "error");
+    json_write_key(&w, "status");
+    json_write_int(&w, e->code);
+    write_member(&w, "text", e->message);
+    write_member(&w, "hint", e->hint);
+    json_write_close(&w);
+    fprintf(stderr, "%s\n", str_text(&out));
+    str_free(&out);
+}
+
+/* A bar needs a terminal that can draw it. */
+static enum progress_mode choose_mode(const struct display *d)
+{
+    enum progress_mode asked = d->options->progress;
+    if (d->options->quiet)
+        return PROGRESS_NONE;
+    if (asked == PROGRESS_AUTO || asked == PROGRESS_BAR)
+        return d->terminal.usable ? PROGRESS_BAR : PROGRESS_PLAIN;
+    return asked;
+}
+
 bool display_open(struct display *d, const struct options *o, struct err *e)
 {
     d->options = o;
     d->progress =
         (struct progress){.at = on_place, .note = on_note, .made = on_made, .user = d};
+    terminal_open(&d->terminal);
+    d->mode = choose_mode(d);
     clock_gettime(CLOCK_MONOTONIC, &d->started);
-    d->shown = d->started;
     if (!o->log || o->print_config)
         return true;
     d->log = fopen(o->log, "ae");
@@ -163,6 +201,7 @@ bool display_open(struct display *d, const struct options *o, struct err *e)
 
 bool display_close(struct display *d, struct err *e)
 {
+    terminal_clear(&d->terminal);
     if (d->log && fclose(d->log) != 0 && !d->log_errno)
         d->log_errno = errno;
     if (d->results_errno)

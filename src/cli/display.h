@@ -3,6 +3,8 @@
 #ifndef DIFFENS_CLI_DISPLAY_H
 #define DIFFENS_CLI_DISPLAY_H
 
+#include "cli/progress_pace.h"
+#include "cli/terminal.h"
 #include "diffens/error.h"
 #include "diffens/options.h"
 #include "diffens/progress.h"
@@ -14,13 +16,14 @@
 struct display {
     const struct options *options;
     struct progress progress; /* hand this to the stages */
-    FILE *log;                /* NULL: none */
-    struct timespec started, shown;
-    double shown_part;             /* of the stage, when a line was shown last */
-    struct timespec place_started; /* the present stage and model, */
-    double place_part;             /* and how much of the stage was done then */
-    const char *stage;
-    char model[100];
+    enum progress_mode mode;  /* what --progress comes to: never PROGRESS_AUTO */
+    struct terminal terminal;
+    FILE *log; /* NULL: none */
+    struct timespec started;
+    struct pace pace;
+    double shown,
+        shown_part;    /* when a line was written last, and the stage's part then */
+    double drawn;      /* when the bar was */
     int results_errno; /* of the first result that could not be written */
     int log_errno;
 };
@@ -28,11 +31,15 @@ struct display {
 /* Opens the log, where one is asked for. ERR_OUTPUT. */
 bool display_open(struct display *d, const struct options *o, struct err *e);
 
-/* Closes the log. ERR_OUTPUT where standard output or the log could not take everything;
- * the run itself goes on in that case. Accepts a zeroed object. */
+/* Takes the bar away and closes the log. ERR_OUTPUT where standard output or the log
+ * could not take everything; the run itself goes on in that case. Accepts a zeroed
+ * object. */
 bool display_close(struct display *d, struct err *e);
 
 /* Writes to standard output; failures are reported by display_close(). */
 void display_result(struct display *d, const char *text);
+
+/* Writes the error that ends the program to standard error, as --progress wants it. */
+void display_error(const struct options *o, const struct err *e);
 
 #endif

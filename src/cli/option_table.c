@@ -458,10 +458,11 @@ const struct option option_table[] = {
      .kind = OPTION_CHOICE,
      .offset = FIELD(progress),
      .initial = "auto",
-     .choices = "auto plain none",
+     .choices = "auto bar plain json none",
      .group = GROUP_OUTPUT,
      .commands = ALL,
-     .help = "plain: a line every 10 s or 10 %; auto: plain"},
+     .help = "auto: a bar on a terminal, else plain, a line every 10 s or 10 %; json: "
+             "objects for programs"},
     {.name = "log",
      .argument = "FILE",
      .kind = OPTION_PATH,

@@ -159,6 +159,18 @@ static int choose_batch(const struct plan *p, int m, const tc_scope *root)
     return fits < 1 ? 1 : fits < most ? (int)fits : most;
 }
 
+static void report_loading(const struct drawing *d)
+{
+    const struct plan *p = d->p;
+    progress_at(p->run->progress,
+                &(struct progress_at){.stage = "generate",
+                                      .model = p->model_names[d->m],
+                                      .steps = p->run->options->steps,
+                                      .done = (int64_t)d->m * p->cases,
+                                      .total = (int64_t)p->models * p->cases,
+                                      .detail = "loading"});
+}
+
 static void report_step(void *user, int done, int total)
 {
     const struct drawing *d = user;
@@ -167,10 +179,14 @@ static void report_step(void *user, int done, int total)
                 &(struct progress_at){.stage = "generate",
                                       .model = p->model_names[d->m],
                                       .cell = p->case_names[d->n],
+                                      .cells = d->count,
                                       .step = done,
                                       .steps = total,
                                       .done = (int64_t)d->m * p->cases + d->n,
-                                      .total = (int64_t)p->models * p->cases});
+                                      .total = (int64_t)p->models * p->cases,
+                                      .unit = "images",
+                                      .units = 1,
+                                      .memory = tc_memory_stats(d->root).live});
 }
 
 static double seconds_since(const struct timespec *start)
@@ -268,6 +284,7 @@ bool generate_parents(const struct plan *p, tc_scope *root, struct image_tensor 
     enum tc_dtype dtype = choose_dtype(p, root);
     for (int m = 0; m < p->models; m++) {
         struct drawing d = {.p = p, .m = m, .root = root, .images = images};
+        report_loading(&d);
         bool ok = diffuser_load(&d.weights, root, &p->diffusers[m], dtype, e) &&
                   draw_cases(&d, e);
         diffuser_unload(&d.weights);

@@ -14,6 +14,20 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* A case goes through the VQGAN once for each parent and each mixture. */
+static void report(const struct plan *p, int64_t n, int passed, const char *detail)
+{
+    progress_at(p->run->progress, &(struct progress_at){.stage = "blend",
+                                                        .cell = p->case_names[n],
+                                                        .step = passed,
+                                                        .steps = p->models + p->results,
+                                                        .done = n,
+                                                        .total = p->cases,
+                                                        .unit = "pictures",
+                                                        .units = p->results,
+                                                        .detail = detail});
+}
+
 static bool encode_parents(const struct plan *p, tc_scope *s, int64_t n,
                            const struct image_tensor *images, struct latents *parents,
                            struct err *e)
@@ -24,6 +38,7 @@ static bool encode_parents(const struct plan *p, tc_scope *s, int64_t n,
             return false;
         parents[m] = stage_encode(s, &p->vqgan, &picture, p->vq_height, p->vq_width);
         image_free(&picture);
+        report(p, n, m + 1, p->model_names[m]);
     }
     return tc_check(s, e);
 }
@@ -87,8 +102,10 @@ static bool make_case(const struct plan *p, tc_scope *root, int64_t n,
     tc_scope *s = tc_push(root);
     bool ok = encode_parents(p, s, n, images, parents, e);
     for (int l = 0; ok && l < p->layer_count; l++)
-        for (int k = 0; ok && k < p->mixture_count; k++)
+        for (int k = 0; ok && k < p->mixture_count; k++) {
             ok = make_one(p, s, n, l, k, parents, e);
+            report(p, n, p->models + l * p->mixture_count + k + 1, p->mixtures[k].label);
+        }
     tc_pop(s, NULL);
     return ok;
 }
@@ -105,10 +122,7 @@ bool mixtures_make(struct plan *p, tc_scope *root, const struct image_tensor *im
 {
     bool ok = vqgan_load(&p->vqgan, root, choose_dtype(p), e);
     for (int64_t n = 0; ok && n < p->cases; n++) {
-        progress_at(p->run->progress, &(struct progress_at){.stage = "blend",
-                                                            .cell = p->case_names[n],
-                                                            .done = n,
-                                                            .total = p->cases});
+        report(p, n, 0, NULL);
         if (plan_has_parents(p, n))
             ok = make_case(p, root, n, images, e);
         else

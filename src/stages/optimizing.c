@@ -88,6 +88,8 @@ static void report_epoch(const struct job *job, const struct optimize_row *row)
                                                 .steps = p->settings.epochs,
                                                 .done = job->n,
                                                 .total = p->cases,
+                                                .unit = "epochs",
+                                                .units = (double)p->settings.epochs,
                                                 .detail = detail});
 }
 
