@@ -28,9 +28,19 @@ struct tensor_entry {
     enum file_dtype dtype;
     int rank;
     int64_t dim[FILE_MAX_RANK];
-    int part;        /* index into tensor_file.parts */
-    uint64_t offset; /* of the first byte, from the start of that part */
-    uint64_t bytes;
+    int part;                      /* index into tensor_file.parts */
+    uint64_t offset;               /* of the first element, from the start of that part */
+    uint64_t bytes;                /* elements times the size of one */
+    bool strided;                  /* the elements lie `stride` apart, not row by row */
+    int64_t stride[FILE_MAX_RANK]; /* in elements; never negative */
+    int storage; /* index into tensor_file.storages, or -1: bytes without a checksum */
+};
+
+/* Bytes that several tensors may share, and their CRC-32: in PyTorch's zip archives. */
+struct tensor_storage {
+    uint64_t offset, bytes;
+    uint32_t crc;
+    bool checked; /* once for all tensors in it */
 };
 
 /* One file on disk, kept open for reading. */
@@ -46,7 +56,7 @@ struct tensor_text {
 };
 
 /* Tensors of one network: one file, or the shards that an index names. Entries are sorted
- * by name. Start from `{0}`. */
+ * by name. Not to be read by two threads at once. Start from `{0}`. */
 struct tensor_file {
     struct tensor_entry *entries;
     size_t count;
@@ -54,11 +64,17 @@ struct tensor_file {
     int part_count;
     struct tensor_text *metadata; /* of all parts, by key within each */
     size_t metadata_count;
+    struct tensor_storage *storages; /* of all parts */
+    size_t storage_count;
+    char
+        *unknown_globals; /* of PyTorch files: "os.system, a.b and 3 more", escaped: names
+                             of classes and functions that were not looked up; or NULL */
 };
 
-/* Opens `path`: a .safetensors file, or a .safetensors.index.json whose shards lie beside
- * it. Everything but the tensors' bytes is read and checked. False with ERR_INPUT; then
- * `t` is closed. */
+/* Opens `path`: a safetensors file, a PyTorch checkpoint (torch.save, its zip archive or
+ * the stream of pickles before it), or an .index.json whose shards lie beside it; the
+ * file's own beginning says which. Everything but the tensors' bytes is read and checked.
+ * False with ERR_INPUT; then `t` is closed. */
 bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e);
 
 /* Frees everything. Accepts a zeroed or half-built object. */
@@ -71,7 +87,8 @@ const struct tensor_entry *tensor_file_find(const struct tensor_file *t,
 /* The first metadata text under that key, or NULL. */
 const char *tensor_file_metadata(const struct tensor_file *t, const char *key);
 
-/* Reads the entry's bytes (little-endian, row-major) into `out`, `entry->bytes` long. */
+/* Reads the entry's elements (little-endian, row-major) into `out`, `entry->bytes` long;
+ * `entry` may be one of the file's with another offset and shape within its bytes. */
 bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,
                       void *out, struct err *e);
 

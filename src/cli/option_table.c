@@ -65,6 +65,13 @@ const struct option option_table[] = {
      .group = GROUP_INPUT,
      .commands = ALL,
      .help = "refuse a prompt of more than 75 tokens instead of cutting it"},
+    {.name = "reject-unknown-globals",
+     .kind = OPTION_FLAG,
+     .offset = FIELD(reject_unknown_globals),
+     .group = GROUP_INPUT,
+     .commands = ALL,
+     .help = "refuse PyTorch weight files that hold more than tensors and plain values, "
+             "instead of naming and ignoring the rest"},
 
     {.name = "random-seed",
      .argument = "N",

@@ -10,6 +10,15 @@
 #define LIMIT_SHARDS 256
 #define LIMIT_SHARD_INDEX (16ull << 20) /* bytes */
 
+#define LIMIT_PICKLE_BYTES (64ull << 20)   /* of one pickle */
+#define LIMIT_PICKLE_VALUES (256ull << 20) /* bytes, and 48 MiB + 3 times the pickle */
+#define LIMIT_PICKLE_OPCODES 10000000
+#define LIMIT_PICKLE_STACK 100000
+#define LIMIT_PICKLE_MEMO 1000000
+#define LIMIT_PICKLE_NESTING 64 /* open marks */
+#define LIMIT_ZIP_ENTRIES 100000
+#define LIMIT_ZIP_DIRECTORY (32ull << 20) /* bytes */
+
 #define LIMIT_JSON_CONFIG (1ull << 20)   /* bytes: config.json and its like */
 #define LIMIT_JSON_PROMPTS (16ull << 20) /* bytes: prompts, vocabularies, run records */
 #define LIMIT_JSON_DEPTH 64              /* at most 64: json_scan keeps a bit a level */

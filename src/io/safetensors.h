@@ -10,10 +10,6 @@
  * failure what was appended is freed by tensor_file_close(). */
 bool safetensors_append(struct tensor_file *t, const char *path, struct err *e);
 
-/* Appends the shards that a .safetensors.index.json names, and checks that each tensor is
- * in the shard that the index says. Sorts the entries. */
-bool safetensors_append_index(struct tensor_file *t, const char *path, struct err *e);
-
 /* One tensor to write: little-endian, row-major bytes in `data`. */
 struct safetensors_tensor {
     const char *name;

@@ -1,5 +1,5 @@
-/* tensor_file.c: tensors by name, whatever the format. Leaves each format to its reader.
- */
+/* tensor_file.c: tensors by name, whatever the format. Leaves each format to its reader,
+ * bytes to tensor_read.c. */
 #include "diffens/tensor_file.h"
 
 #include "base/checked.h"
@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "io/tensor_file_parts.h"
+#include "io/torch_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,8 +128,33 @@ bool tensor_file_sort(struct tensor_file *t, struct err *e)
     return true;
 }
 
-/* C12, C13 of the catalogue: what people take for weights. */
-static bool check_kind(const char *path, struct err *e)
+/* What people take for weights and is none, in words; NULL for what may be weights. */
+static const char *wrong_kind(const char *head)
+{
+    if (strncmp(head, "version https://git-lfs", 23) == 0)
+        return "a Git LFS pointer";
+    if (head[0] == '<')
+        return "a web page";
+    if (head[0] == '{')
+        return "a JSON text";
+    return NULL;
+}
+
+static bool fail_kind(const char *path, const char *head, size_t size, const char *kind,
+                      struct err *e)
+{
+    char shown[80];
+    str_escape(shown, sizeof shown, head, size < 24 ? size : 24);
+    err_set(e, ERR_INPUT,
+            "%s: found %s, expected a safetensors or PyTorch weights file; it begins "
+            "with \"%s\"",
+            STR_SHOW(path), kind, shown);
+    if (head[0] == 'v')
+        err_hint(e, "fetch the file itself with `git lfs pull`");
+    return false;
+}
+
+bool tensor_file_append(struct tensor_file *t, const char *path, struct err *e)
 {
     char head[65] = {0};
     uint64_t size;
@@ -140,28 +166,14 @@ static bool check_kind(const char *path, struct err *e)
     file_close(fd);
     if (!ok)
         return false;
-    /* No header is long enough for the eighth byte of its length not to be 0. */
-    bool is_length = take >= 8 && head[7] == 0;
-    const char *kind = NULL;
-    if (strncmp(head, "version https://git-lfs", 23) == 0)
-        kind = "a Git LFS pointer";
-    else if (memcmp(head, "PK\3\4", 4) == 0)
-        kind = "a zip archive (a PyTorch checkpoint?)";
-    else if (!is_length && (unsigned char)head[0] == 0x80 && head[1] >= 2 && head[1] <= 5)
-        kind = "a pickle (a PyTorch checkpoint?)";
-    else if (!is_length && (head[0] == '<' || head[0] == '{'))
-        kind = head[0] == '<' ? "a web page" : "a JSON text";
-    if (!kind)
-        return true;
-    char shown[80];
-    str_escape(shown, sizeof shown, head, take < 24 ? take : 24);
-    err_set(e, ERR_INPUT,
-            "%s: found %s, expected a safetensors weights file; it begins "
-            "with \"%s\"",
-            STR_SHOW(path), kind, shown);
-    if (head[0] == 'v')
-        err_hint(e, "fetch the file itself with `git lfs pull`");
-    return false;
+    if (memcmp(head, "PK\3\4", 4) == 0)
+        return torch_zip_append(t, path, e);
+    /* The length of a safetensors header, whose eighth byte is 0, and the header. */
+    bool is_length = take > 8 && head[7] == 0 && strchr("{ \t\r\n", head[8]) && head[8];
+    if (!is_length && (unsigned char)head[0] == 0x80 && head[1] >= 2 && head[1] <= 5)
+        return torch_legacy_append(t, path, e);
+    const char *kind = is_length ? NULL : wrong_kind(head);
+    return kind ? fail_kind(path, head, take, kind, e) : safetensors_append(t, path, e);
 }
 
 bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e)
@@ -169,10 +181,9 @@ bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e)
     *t = (struct tensor_file){0};
     bool ok;
     if (str_ends_with(path, ".index.json"))
-        ok = safetensors_append_index(t, path, e);
+        ok = tensor_index_append(t, path, e);
     else
-        ok = check_kind(path, e) && safetensors_append(t, path, e) &&
-             tensor_file_sort(t, e);
+        ok = tensor_file_append(t, path, e) && tensor_file_sort(t, e);
     if (!ok)
         tensor_file_close(t);
     return ok;
@@ -193,6 +204,8 @@ void tensor_file_close(struct tensor_file *t)
     free(t->entries);
     free(t->parts);
     free(t->metadata);
+    free(t->storages);
+    free(t->unknown_globals);
     *t = (struct tensor_file){0};
 }
 
@@ -214,12 +227,4 @@ const char *tensor_file_metadata(const struct tensor_file *t, const char *key)
         if (strcmp(t->metadata[i].key, key) == 0)
             return t->metadata[i].value;
     return NULL;
-}
-
-bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,
-                      void *out, struct err *e)
-{
-    const struct tensor_part *part = &t->parts[entry->part];
-    return file_read_at(part->fd, out, (size_t)entry->bytes, entry->offset, part->path,
-                        e);
 }

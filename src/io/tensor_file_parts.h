@@ -9,6 +9,14 @@
 struct tensor_part *tensor_file_add_part(struct tensor_file *t, const char *path,
                                          struct err *e);
 
+/* Appends the tensors of one file, of whatever format, as a new part; leaves `entries`
+ * unsorted. */
+bool tensor_file_append(struct tensor_file *t, const char *path, struct err *e);
+
+/* Appends the shards that an .index.json names, and checks that each tensor is in the
+ * shard that the index says. Sorts the entries. */
+bool tensor_index_append(struct tensor_file *t, const char *path, struct err *e);
+
 /* Takes `entry` over, its name included, on success and failure alike. */
 bool tensor_file_add_entry(struct tensor_file *t, struct tensor_entry entry,
                            size_t *capacity, struct err *e);

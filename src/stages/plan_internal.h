@@ -1,4 +1,4 @@
-/* plan_internal.h: what plan.c, plan_optimize.c and plan_record.c share. */
+/* plan_internal.h: what plan.c and the plan_*.c beside it share. */
 #ifndef DIFFENS_PLAN_INTERNAL_H
 #define DIFFENS_PLAN_INTERNAL_H
 
@@ -16,5 +16,9 @@ bool plan_optimize(struct plan *p, struct err *e);
 /* Plans the cells, files and networks of the record, and checks that the disk has room.
  */
 bool plan_record(const struct plan *p, struct err *e);
+
+/* Warns of weight files that name classes or functions beside their tensors; with
+ * --reject-unknown-globals ERR_INPUT. */
+bool plan_check_globals(const struct plan *p, struct err *e);
 
 #endif

@@ -50,6 +50,16 @@ static bool show_tensors(struct json_writer *w, const char *path, struct err *e)
     return ok;
 }
 
+static bool show_globals(struct json_writer *w, const char *path, struct err *e)
+{
+    struct tensor_file t;
+    if (!tensor_file_open(&t, path, e))
+        return false;
+    json_write_string(w, t.unknown_globals ? t.unknown_globals : "");
+    tensor_file_close(&t);
+    return true;
+}
+
 static void show_value(struct json_writer *w, const struct json *value)
 {
     struct err e = {0};
@@ -197,8 +207,8 @@ int main(int argc, char **argv)
         const char *name;
         bool (*show)(struct json_writer *, const char *, struct err *);
     } modes[] = {
-        {"tensors", show_tensors}, {"copy", copy_tensors}, {"json", show_json},
-        {"image", show_image},     {"npy", show_npy},
+        {"tensors", show_tensors}, {"globals", show_globals}, {"copy", copy_tensors},
+        {"json", show_json},       {"image", show_image},     {"npy", show_npy},
     };
     for (size_t mode = 0; argc > 2 && mode < sizeof modes / sizeof *modes; mode++) {
         if (strcmp(argv[1], modes[mode].name) != 0)
@@ -220,6 +230,6 @@ int main(int argc, char **argv)
         }
         return 0;
     }
-    fprintf(stderr, "usage: io_driver tensors|copy|json|image|npy FILE...\n");
+    fprintf(stderr, "usage: io_driver tensors|globals|copy|json|image|npy FILE...\n");
     return 2;
 }

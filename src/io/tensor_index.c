@@ -1,11 +1,10 @@
-/* safetensors_index.c: the shards that a .safetensors.index.json names. Leaves each shard
- * to safetensors.c. */
-#include "io/safetensors.h"
+/* tensor_index.c: the shards that a .safetensors.index.json or .bin.index.json names.
+ * Leaves each shard to the reader of its format. */
+#include "io/tensor_file_parts.h"
 
 #include "base/str.h"
 #include "io/config.h"
 #include "io/limits.h"
-#include "io/tensor_file_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +31,8 @@ static bool collect(struct shards *s, const struct json *map, struct err *e)
             return false;
         if (find_shard(s, name) >= 0)
             continue;
-        if (!str_ends_with(name, ".safetensors"))
-            return json_fail(m, e, "found \"%s\", expected a .safetensors file",
+        if (!str_ends_with(name, ".safetensors") && !str_ends_with(name, ".bin"))
+            return json_fail(m, e, "found \"%s\", expected a .safetensors or .bin file",
                              STR_SHOW(name));
         if (s->count == LIMIT_SHARDS)
             return json_fail(map, e, "found more than %d shards, expected at most that",
@@ -52,7 +51,7 @@ static bool append_shards(struct tensor_file *t, const struct shards *s,
         str_add_bytes(&path, index_path, directory_size);
         str_add(&path, s->name[i]);
         bool ok = path.failed ? err_set(e, ERR_MEMORY, "out of memory for a path")
-                              : safetensors_append(t, str_text(&path), e);
+                              : tensor_file_append(t, str_text(&path), e);
         str_free(&path);
         if (!ok)
             return false;
@@ -75,7 +74,7 @@ static bool check_map(const struct tensor_file *t, const struct shards *s,
     return true;
 }
 
-bool safetensors_append_index(struct tensor_file *t, const char *path, struct err *e)
+bool tensor_index_append(struct tensor_file *t, const char *path, struct err *e)
 {
     struct json_document d = {0};
     struct shards shards = {.count = 0};
