@@ -3,12 +3,16 @@
 #include "cli/commands.h"
 #include "cli/display.h"
 #include "cli/help.h"
+#include "cli/pages.h"
 #include "cli/parse.h"
 
-static bool print_help(const struct command *command, struct err *e)
+static bool print_help(const struct parsed *parsed, struct err *e)
 {
     struct str text = {0};
-    help_add(&text, command);
+    if (parsed->page)
+        page_add(&text, parsed->page);
+    else
+        help_add(&text, parsed->command, parsed->brief);
     bool ok = help_print(&text, e);
     str_free(&text);
     return ok;
@@ -33,7 +37,7 @@ int main(int argc, char **argv)
         parsed.command->run(&parsed.options, &e);
         break;
     case PARSE_HELP:
-        print_help(parsed.command, &e);
+        print_help(&parsed, &e);
         break;
     case PARSE_VERSION:
         print_version(&e);

@@ -1,8 +1,6 @@
 /* commands.c: which commands there are. Leaves what they do to one file each. */
 #include "cli/commands.h"
 
-#include "base/str.h"
-
 #include <string.h>
 
 const struct command command_table[] = {
@@ -30,9 +28,8 @@ const struct command command_table[] = {
      .summary = "draw, then find one picture that all models agree on",
      .about = "Draws each prompt with the models of an ensemble, then moves a latent of "
               "the VQGAN until its picture is near to all of theirs, as CLIP sees crops "
-              "of it and as a perceptual network sees it whole. These networks compute "
-              "in fp32. An ensemble may have defaults of its own for epochs, rates, "
-              "weights and crops.",
+              "of it and as a perceptual network sees it whole. An ensemble may have "
+              "defaults of its own for epochs, rates, weights and crops.",
      .examples = {"diffens optimize --seed noise --epochs 800",
                   "diffens optimize --prompts prompts.json --seed input --epochs 300",
                   "diffens optimize --images runs/a --weights 0.5,0.25,0.25"},
@@ -47,15 +44,6 @@ const struct command *command_find(const char *name)
         if (strcmp(c->name, name) == 0)
             return c;
     return NULL;
-}
-
-const struct command *command_nearest(const char *name)
-{
-    const char *known[sizeof command_table / sizeof *command_table];
-    for (int i = 0; i < command_count; i++)
-        known[i] = command_table[i].name;
-    const char *best = str_nearest(name, known, (size_t)command_count);
-    return best ? command_find(best) : NULL;
 }
 
 const struct command *command_of(enum command_bit bit)

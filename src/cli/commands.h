@@ -22,7 +22,6 @@ extern const int command_count;
 
 /* NULL when there is none of that name. */
 const struct command *command_find(const char *name);
-const struct command *command_nearest(const char *name);
 const struct command *command_of(enum command_bit bit);
 
 /* src/cli/generate.c, src/cli/blend.c, src/cli/optimize.c */

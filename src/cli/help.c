@@ -1,8 +1,9 @@
-/* help.c: the help texts, out of the tables. Leaves the tables to option_table.c and
- * commands.c. */
+/* help.c: the help texts, out of the tables. Leaves the tables to option_table.c,
+ * commands.c and pages.c. */
 #include "cli/help.h"
 
 #include "cli/option_table.h"
+#include "cli/pages.h"
 #include "diffens/tc.h"
 
 #include <errno.h>
@@ -82,7 +83,18 @@ static void add_bounds(struct str *help, const struct option *o)
         str_add(help, "]");
 }
 
-static void add_option(struct str *out, const struct option *o)
+void help_add_meaning(struct str *out, const struct option *o)
+{
+    str_add(out, o->help);
+    add_bounds(out, o);
+}
+
+size_t help_first_clause(const struct option *o)
+{
+    return strcspn(o->help, ";");
+}
+
+static void add_option(struct str *out, const struct option *o, bool brief)
 {
     struct str head = {0}, help = {0};
     if (o->letter)
@@ -91,8 +103,10 @@ static void add_option(struct str *out, const struct option *o)
         str_add(&head, "      ");
     str_addf(&head, "--%s%s%s", o->name, o->argument ? " " : "",
              o->argument ? o->argument : "");
-    str_add(&help, o->help);
-    add_bounds(&help, o);
+    if (brief)
+        str_add(&help, o->brief);
+    else
+        help_add_meaning(&help, o);
     if (head.size + 2 > INDENT) {
         str_addf(out, "%s\n%*s", str_text(&head), INDENT, "");
     } else {
@@ -104,13 +118,20 @@ static void add_option(struct str *out, const struct option *o)
     str_free(&help);
 }
 
-static void add_command_help(struct str *out, const struct command *c)
+static void add_main_options(struct str *out, const struct command *c)
 {
-    add_wrapped(out, c->about, 0, 0);
-    str_add(out, "\nExamples\n");
-    for (int i = 0; i < 4 && c->examples[i]; i++)
-        str_addf(out, "  %s\n", c->examples[i]);
-    str_addf(out, "\nUsage: diffens %s [OPTION...]\n", c->name);
+    int count = 0;
+    str_add(out, "\n");
+    for (int i = 0; i < option_count; i++) {
+        count += (option_table[i].commands & c->bit) != 0;
+        if (option_table[i].brief && (option_table[i].commands & c->bit))
+            add_option(out, &option_table[i], true);
+    }
+    str_addf(out, "\ndiffens %s --help explains all %d options.\n", c->name, count);
+}
+
+static void add_all_options(struct str *out, const struct command *c)
+{
     for (int group = 0; group < GROUP_COUNT; group++) {
         bool titled = false;
         for (int i = 0; i < option_count; i++) {
@@ -120,40 +141,45 @@ static void add_command_help(struct str *out, const struct command *c)
             if (!titled)
                 str_addf(out, "\n%s\n", option_group_title(o->group));
             titled = true;
-            add_option(out, o);
+            add_option(out, o, false);
         }
     }
-    str_add(out, "  -h, --help             this text\n");
+    str_add(out, "  -h, --help             -h: the main options; --help: this text\n");
+}
+
+static void add_command_help(struct str *out, const struct command *c, bool brief)
+{
+    add_wrapped(out, c->about, 0, 0);
+    str_add(out, "\n");
+    for (int i = 0; i < 4 && c->examples[i]; i++)
+        str_addf(out, "  %s\n", c->examples[i]);
+    str_addf(out, "\nUsage: diffens %s [OPTION...]\n", c->name);
+    if (brief)
+        add_main_options(out, c);
+    else
+        add_all_options(out, c);
 }
 
 static void add_program_help(struct str *out)
 {
-    add_wrapped(
-        out,
-        "diffens draws one prompt with several text-to-image models and mixes what "
-        "they draw in the latent space of a VQGAN.",
-        0, 0);
-    str_add(out, "\nExamples\n");
-    for (int i = 0; i < command_count; i++)
+    add_wrapped(out, HELP_ABOUT, 0, 0);
+    str_add(out, "\n");
+    for (int i = 0; i < command_count && i < 3; i++)
         str_addf(out, "  %s\n", command_table[i].examples[0]);
-    str_add(out, "\nUsage: diffens COMMAND [OPTION...]\n\nCommands\n");
+    str_add(out, "\nUsage: diffens COMMAND [OPTION...]\n\n");
     for (int i = 0; i < command_count; i++)
         str_addf(out, "  %-12s%s\n", command_table[i].name, command_table[i].summary);
-    str_add(out, "\n  diffens COMMAND --help lists the options of a command\n"
-                 "  diffens --version      prints the version\n\n");
-    add_wrapped(
-        out,
-        "Results (paths of pictures) go to standard output, everything else to "
-        "standard error. Exit status: 0 done, 1 bug, 2 command line, 3 bad or "
-        "missing input, 4 output cannot be written, 5 out of memory, 6 non-finite "
-        "numbers, 7 device, 8 directory in use, 75 stopped on request.",
-        0, 0);
+    str_add(out, "\n  diffens COMMAND -h     its main options; --help: all of them\n"
+                 "  diffens help TOPIC     ");
+    for (int i = 0; i < page_count && page_table[i].summary; i++)
+        str_addf(out, "%s%s", i ? ", " : "", page_table[i].name);
+    str_add(out, "\n  diffens --version      the version\n\n" HELP_STREAMS "\n");
 }
 
-void help_add(struct str *out, const struct command *command)
+void help_add(struct str *out, const struct command *command, bool brief)
 {
     if (command)
-        add_command_help(out, command);
+        add_command_help(out, command, brief);
     else
         add_program_help(out);
 }

@@ -46,6 +46,7 @@ struct option {
     int multiple;
     bool automatic;
     bool first_stage;    /* means nothing once the parents exist (--images) */
+    const char *brief;   /* one line of -h; NULL: not one of the main options */
     bool unrecorded;     /* says how to start, not what to make: in no record or config */
     const char *choices; /* separated by blanks */
     const char *variable; /* of the environment, read where nobody else says; or NULL */

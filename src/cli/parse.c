@@ -6,12 +6,14 @@
 #include "base/str.h"
 #include "cli/config_file.h"
 #include "cli/environment.h"
+#include "cli/pages.h"
 #include "cli/set.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define LONGEST_NAME 64
+#define KNOWN_MAX 32 /* commands and topics */
 
 struct parser {
     int argc;
@@ -138,6 +140,11 @@ static bool set_defaults(struct parser *p)
     return true;
 }
 
+static bool is_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
 static enum parse_outcome parse_options(struct parser *p)
 {
     bool options_end = false;
@@ -156,9 +163,10 @@ static enum parse_outcome parse_options(struct parser *p)
             ok = refuse_argument(p, argument);
         else if (strcmp(argument, "--") == 0)
             ok = options_end = true;
-        else if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)
+        else if (is_help(argument)) {
+            p->out->brief = argument[1] == 'h';
             return PARSE_HELP;
-        else if (argument[1] == '-')
+        } else if (argument[1] == '-')
             ok = parse_long(p, argument + 2);
         else
             ok = parse_short(p, argument + 1);
@@ -169,21 +177,50 @@ static enum parse_outcome parse_options(struct parser *p)
     return ok ? PARSE_RUN : PARSE_ERROR;
 }
 
-static enum parse_outcome refuse_command(const char *name, struct err *e)
+/* `topics`: those of `diffens help` are among what is expected. */
+static enum parse_outcome refuse_command(const char *name, bool topics, struct err *e)
 {
+    const char *known[KNOWN_MAX];
+    size_t count = 0;
     struct str names = {0};
     for (int i = 0; i < command_count; i++)
-        str_addf(&names, "%s%s", i ? ", " : "", command_table[i].name);
+        known[count++] = command_table[i].name;
+    for (int i = 0; topics && i < page_count; i++)
+        if (page_table[i].summary)
+            known[count++] = page_table[i].name;
+    if (!topics)
+        known[count++] = "help";
+    for (size_t i = 0; i < count; i++)
+        str_addf(&names, "%s%s", i ? ", " : "", known[i]);
     bool option = name[0] == '-';
-    err_set(e, ERR_USAGE, "found %s \"%s\", expected a command: %s",
-            option ? "option" : "command", STR_SHOW(name), str_text(&names));
+    err_set(e, ERR_USAGE, "found %s \"%s\", expected a %s: %s",
+            option ? "option" : "command", STR_SHOW(name),
+            topics ? "command or topic" : "command", str_text(&names));
     str_free(&names);
-    const struct command *nearest = option ? NULL : command_nearest(name);
+    const char *nearest = option ? NULL : str_nearest(name, known, count);
     if (nearest)
-        err_hint(e, "did you mean %s?", nearest->name);
+        err_hint(e, "did you mean %s?", nearest);
     else
         err_hint(e, "diffens --help says more");
     return PARSE_ERROR;
+}
+
+/* diffens help [COMMAND or TOPIC] */
+static enum parse_outcome parse_help(int argc, char *const *argv, struct parsed *parsed,
+                                     struct err *e)
+{
+    if (argc < 3)
+        return PARSE_HELP;
+    if (argc > 3) {
+        err_set(e, ERR_USAGE,
+                "help: found argument \"%s\", expected one command or topic",
+                STR_SHOW(argv[3]));
+        return PARSE_ERROR;
+    }
+    parsed->command = command_find(argv[2]);
+    parsed->page = page_find(argv[2]);
+    return parsed->command || parsed->page ? PARSE_HELP
+                                           : refuse_command(argv[2], true, e);
 }
 
 enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *parsed,
@@ -191,13 +228,15 @@ enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *par
 {
     struct parser p = {.argc = argc, .argv = argv, .at = 2, .out = parsed, .e = e};
     const char *first = argc > 1 ? argv[1] : "--help";
-    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+    if (is_help(first))
         return PARSE_HELP;
     if (strcmp(first, "--version") == 0)
         return PARSE_VERSION;
+    if (strcmp(first, "help") == 0)
+        return parse_help(argc, argv, parsed, e);
     parsed->command = command_find(first);
     if (!parsed->command)
-        return refuse_command(first, e);
+        return refuse_command(first, false, e);
     parsed->options.command = parsed->command->bit;
     return parse_options(&p);
 }

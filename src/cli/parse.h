@@ -6,16 +6,20 @@
 
 struct ensemble;
 struct option;
+struct page;
 
 enum parse_outcome {
     PARSE_RUN,     /* run `command` with the options */
-    PARSE_HELP,    /* print the help of `command`, or of the program where it is NULL */
+    PARSE_HELP,    /* print `page`, or where it is NULL the help of `command`, or where
+                      that is NULL, too, that of the program */
     PARSE_VERSION, /* print the version */
     PARSE_ERROR,   /* `e` is set */
 };
 
 struct parsed {
     const struct command *command;
+    const struct page *page;
+    bool brief;             /* the main options alone */
     struct options options; /* texts point into argv */
 };
 

@@ -1,6 +1,7 @@
 /* test_options.c: command lines, what they parse to and how they are refused. */
 #include "cli/help.h"
 #include "cli/options_json.h"
+#include "cli/pages.h"
 #include "cli/parse.h"
 #include "io/json.h"
 #include "models/ensemble.h"
@@ -48,6 +49,9 @@ static const struct refusal refusals[] = {
     {"generate --prompt x -z", "-z", "--help"},
     {"blnd --prompt x", "blnd", "blend"},
     {"--foo", "--foo", "--help"},
+    {"help promts", "\"promts\", expected a command or topic", "prompts"},
+    {"hepl", "hepl", "help"},
+    {"help blend generate", "generate", ""},
     {"blend --prompt x --seed 42", "--seed", "--random-seed"},
     {"generate --prompt x --seed=42", "--seed", "--random-seed"},
     {"generate --prompt x --Steps 3", "--Steps", "--steps"},
@@ -403,13 +407,18 @@ static void check_help(const char *words, const char *part)
     struct str text = {0};
     parse(&l, words);
     CHECK_INT(l.outcome, PARSE_HELP);
-    help_add(&text, l.parsed.command);
+    if (l.parsed.page)
+        page_add(&text, l.parsed.page);
+    else
+        help_add(&text, l.parsed.command, l.parsed.brief);
     CHECK_HAS(str_text(&text), part);
-    for (const char *at = str_text(&text); *at;) {
+    int lines = 0;
+    for (const char *at = str_text(&text); *at; lines++) {
         size_t length = strcspn(at, "\n");
-        CHECK(length <= 80);
+        CHECK(length < 80);
         at += length + (at[length] == '\n');
     }
+    CHECK(lines <= 23 || strstr(words, "--help")); /* with a prompt below */
     str_free(&text);
     options_free(&l.parsed.options);
 }
@@ -417,13 +426,21 @@ static void check_help(const char *words, const char *part)
 static void test_help(void)
 {
     struct line l;
-    check_help("", "Commands");
+    check_help("", "Usage: diffens COMMAND");
     check_help("--help", "generate");
     check_help("-h", "blend");
     check_help("blend --help", "default 0.5");
-    check_help("blend --steps 3 -h", "1..1000; default 50");
-    check_help("generate --help", "Examples");
+    check_help("blend --help", "1..1000; default 50");
+    check_help("generate --help", "Usage: diffens generate");
     check_help("optimize --help", "default 0.35");
+    check_help("generate -h", "--steps N");
+    check_help("blend -h", "diffens blend --help explains all");
+    check_help("optimize --steps 3 -h", "--epochs N");
+    check_help("help", "Usage: diffens COMMAND");
+    check_help("help prompts", "--strict-tokens");
+    check_help("help ensembles", "ensemble.json");
+    check_help("help layers", "preconv");
+    check_help("help exit-status", "75");
     parse(&l, "--version");
     CHECK_INT(l.outcome, PARSE_VERSION);
 }
