@@ -1,10 +1,14 @@
 /* main.c: parse, run the command, print an error once, exit. Leaves all else to src/cli.
  */
+#include "base/stop.h"
 #include "cli/commands.h"
 #include "cli/display.h"
 #include "cli/help.h"
 #include "cli/pages.h"
 #include "cli/parse.h"
+#include "io/publish.h"
+
+#include <stdlib.h>
 
 static bool print_help(const struct parsed *parsed, struct err *e)
 {
@@ -32,6 +36,8 @@ int main(int argc, char **argv)
     struct parsed parsed = {0};
     struct err e = {0};
 
+    stop_install(publish_unlink_live);
+    atexit(publish_unlink_live);
     switch (options_parse(argc, argv, &parsed, &e)) {
     case PARSE_RUN:
         parsed.command->run(&parsed.options, &e);
@@ -48,5 +54,7 @@ int main(int argc, char **argv)
     if (e.code != ERR_OK)
         display_error(&parsed.options, &e);
     options_free(&parsed.options);
+    if (e.code == ERR_STOPPED)
+        stop_interrupt();
     return e.code;
 }

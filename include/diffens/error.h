@@ -28,7 +28,7 @@ enum err_code {
 struct err {
     int code; /* enum err_code; 0 while nothing failed */
     char message[1024];
-    char hint[256];
+    char hint[1024];
 };
 
 /* Records a failure unless one is already recorded: the first cause is the one that is

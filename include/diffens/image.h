@@ -49,12 +49,16 @@ struct image_tensor {
     int64_t cases, models, height, width;
 };
 
-/* Creates the file at its full size, zero-filled, replacing one that exists. */
+/* Creates the file at its full size, zero-filled, replacing one that exists. The space is
+ * claimed where the file system can, so that it does not run out half way. */
 bool image_tensor_create(struct image_tensor *t, const char *path, int64_t cases,
                          int64_t models, int64_t height, int64_t width, struct err *e);
 
 /* Opens an existing one for reading; refuses other shapes, types and orders by name. */
 bool image_tensor_open(struct image_tensor *t, const char *path, struct err *e);
+
+/* The same for writing to its cells as well. */
+bool image_tensor_reopen(struct image_tensor *t, const char *path, struct err *e);
 
 bool image_tensor_write(struct image_tensor *t, int64_t index_case, int64_t index_model,
                         const struct image *image, struct err *e);

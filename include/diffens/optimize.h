@@ -13,6 +13,7 @@
 
 struct clip;
 struct perceptual;
+struct str;
 
 #define OPTIMIZE_MAX_PARENTS 32
 #define CROPS_MAX_GROUPS 8
@@ -133,15 +134,16 @@ bool optimize_report(struct optimize *o, struct optimize_report *report, struct 
 
 /* Saves everything that the epochs to come depend on, complete or not at all. A file that
  * was there becomes `path`.previous. `identity` stands for the options and inputs of the
- * run: its hash, say. */
+ * run: its hash, say; `text` is whatever the caller wants to find again. */
 bool optimize_save(struct optimize *o, const char *path, const char *identity,
-                   struct err *e);
+                   const struct str *text, struct err *e);
 
 /* Goes on from a saved state of the same identity, after which the epochs give the same
  * numbers as in a run that was not stopped. A damaged file is passed over, with a
- * warning, for `path`.previous. *found is false, and nothing has changed, where there is
- * neither. */
+ * warning, for `path`.previous. `text` becomes the one that was saved. *found is false,
+ * and nothing has changed, where there is neither. */
 bool optimize_restore(struct optimize *o, const char *path, const char *identity,
-                      bool *found, const struct progress *progress, struct err *e);
+                      struct str *text, bool *found, const struct progress *progress,
+                      struct err *e);
 
 #endif

@@ -83,6 +83,7 @@ struct option_optimize {
         *perceptual; /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
     int crop_batch;  /* 1..1048576; 0, the default: all at a time */
     int save_every;  /* epochs between previews, 0..1000000; 0: none; default 50 */
+    double checkpoint_every; /* seconds between checkpoints, 0..1e6; default 60 */
 };
 
 /* Texts point into the argument vector and the environment, which must outlive the
@@ -132,6 +133,8 @@ struct options {
     /* what to write */
     const char *out;     /* run directory; NULL: next free diffens-runs/COMMAND-001 */
     bool force;          /* start over in a directory that holds a run */
+    bool resume;         /* go on with the run that it holds; excludes force */
+    double time_limit;   /* seconds after which the run stops by itself; 0: none */
     bool json;           /* one JSON object on stdout instead of paths */
     bool verbose, quiet; /* exclude each other; default neither */
     enum progress_mode progress; /* default auto: bar or plain */
@@ -140,6 +143,10 @@ struct options {
     /* how to start; in no record */
     const char *config; /* JSON file with more options, or NULL */
     bool print_config;  /* print what all options resolve to, and no more */
+
+    /* the command line as it was given, with the program's name; not owned */
+    char *const *argv;
+    int argc;
 
     /* the command line, for the record: with the options from elsewhere; absolute paths
      * are cut down to their last part; owned by the options */

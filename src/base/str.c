@@ -181,6 +181,39 @@ const char *str_escape(char *out, size_t out_size, const char *bytes, size_t siz
     return out;
 }
 
+bool str_is_printable(const char *text)
+{
+    for (size_t at = 0, size = strlen(text); at < size;) {
+        uint32_t code_point = 0;
+        int length = utf8_decode(text + at, size - at, &code_point);
+        if (length == 0 || !printable(code_point))
+            return false;
+        at += (size_t)length;
+    }
+    return true;
+}
+
+void str_add_shell(struct str *s, const char *text)
+{
+    static const char bare[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789_./:=,@%+-";
+    bool is_printable = str_is_printable(text);
+    if (*text && !text[strspn(text, bare)]) {
+        str_add(s, text);
+        return;
+    }
+    str_add(s, is_printable ? "'" : "$'");
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (is_printable && *c == '\'')
+            str_add(s, "'\\''");
+        else if (!is_printable && (*c < 0x20 || *c >= 0x7F || *c == '\'' || *c == '\\'))
+            str_addf(s, "\\x%02X", *c);
+        else
+            str_add_bytes(s, c, 1);
+    }
+    str_add(s, "'");
+}
+
 const char *str_show(char *out, size_t out_size, const char *text)
 {
     return str_escape(out, out_size, text, strlen(text));

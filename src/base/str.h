@@ -50,6 +50,13 @@ bool str_ends_with(const char *text, const char *end);
  * too small. Returns `out`. */
 const char *str_escape(char *out, size_t out_size, const char *bytes, size_t size);
 
+/* Whether str_escape() would leave `text` as it is, but for quotes and backslashes. */
+bool str_is_printable(const char *text);
+
+/* Appends `text` as one word of a POSIX shell; what is not printable as $'\xNN', which
+ * bash, zsh, ksh and busybox know. */
+void str_add_shell(struct str *s, const char *text);
+
 /* A name for an error message, escaped and cut to about 160 bytes. Lives until the end of
  * the enclosing block. */
 #define STR_SHOW(text) str_show((char[168]){0}, 168, (text))

@@ -15,6 +15,7 @@ static const char *exclusion(const struct option *a, const struct option *b)
         {"prompts", "prompt", "each says what to draw"},
         {"gamma", "weights", "each says how to mix"},
         {"pair", "models", "each says which models to load"},
+        {"resume", "force", "one goes on with a run, the other starts over"},
         {"verbose", "quiet", "they contradict each other"},
         {"quiet", "progress", "--quiet shows none"},
     };

@@ -154,14 +154,15 @@ void display_error(const struct options *o, const struct err *e)
 {
     struct str out = {0};
     struct json_writer w = {.out = &out};
+    const char *kind = e->code == ERR_STOPPED ? "stopped" : "error";
     if (o->progress != PROGRESS_JSON) {
-        fprintf(stderr, "diffens: error: %s\n", e->message);
+        fprintf(stderr, "diffens: %s: %s\n", kind, e->message);
         if (e->hint[0])
             fprintf(stderr, "  %s\n", e->hint);
         return;
     }
     json_write_open_object(&w);
-    write_member(&w, "type", "error");
+    write_member(&w, "type", kind);
     json_write_key(&w, "status");
     json_write_int(&w, e->code);
     write_member(&w, "text", e->message);

@@ -45,6 +45,7 @@ struct option {
     double min, max;
     int multiple;
     bool automatic;
+    bool free;           /* may change when a run goes on; all of GROUP_OUTPUT may */
     bool first_stage;    /* means nothing once the parents exist (--images) */
     const char *brief;   /* one line of -h; NULL: not one of the main options */
     bool unrecorded;     /* says how to start, not what to make: in no record or config */

@@ -167,3 +167,9 @@ void options_write_config(struct json_writer *w, const struct options *o)
     }
     json_write_close(w);
 }
+
+bool options_may_change(const char *name)
+{
+    const struct option *option = option_find(name, strlen(name), ~0u);
+    return option && (option->free || option->group == GROUP_OUTPUT);
+}

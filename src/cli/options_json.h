@@ -13,4 +13,8 @@ void options_write(struct json_writer *w, const struct options *o);
  * given rule out. */
 void options_write_config(struct json_writer *w, const struct options *o);
 
+/* Whether a run may go on with another value of that option: it does not change the
+ * pictures, or what it names is recorded by itself. */
+bool options_may_change(const char *name);
+
 #endif

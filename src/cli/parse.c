@@ -238,5 +238,7 @@ enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *par
     if (!parsed->command)
         return refuse_command(first, false, e);
     parsed->options.command = parsed->command->bit;
+    parsed->options.argv = argv;
+    parsed->options.argc = argc;
     return parse_options(&p);
 }

@@ -2,14 +2,17 @@
  * work to src/stages and the choice of models to each command. */
 #include "cli/run_command.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "cli/display.h"
+#include "cli/going_on.h"
 #include "cli/option_table.h"
 #include "cli/options_json.h"
 #include "cli/parse.h"
 #include "diffens/stages.h"
 #include "models/prompts.h"
 #include "run/directory.h"
+#include "run/lock.h"
 #include "run/record.h"
 
 #include <stdlib.h>
@@ -81,6 +84,7 @@ static bool run_in(const char *directory, const char *name, struct run run,
     const struct record_about about = {.command = name,
                                        .options = run.options,
                                        .write_options = options_write,
+                                       .may_change = options_may_change,
                                        .ensemble = run.ensemble->name,
                                        .libtorch = tc_version()};
     bool ok = record_open(&record, directory, &about, e);
@@ -115,6 +119,21 @@ static void note_variable(const struct options *o, const struct progress *progre
                       option->variable);
 }
 
+/* One live run a directory; what it held before decides how this one begins. */
+static bool run_locked(const char *directory, const char *name, struct run run,
+                       struct display *display, struct err *e)
+{
+    struct lock lock = {0};
+    const struct options *o = run.options;
+    bool ok = lock_take(&lock, directory, &display->progress, e) &&
+              (o->force || o->resume || run_directory_check_new(directory, e)) &&
+              run_in(directory, name, run, display, e);
+    lock_release(&lock);
+    if (e->code == ERR_STOPPED)
+        going_on_hint(e, o, directory);
+    return ok;
+}
+
 static bool prepare_and_run(const struct options *given, const char *name,
                             select_fn *select, struct display *display, struct err *e)
 {
@@ -135,8 +154,9 @@ static bool prepare_and_run(const struct options *given, const char *name,
         ok = (o->images || select(&ensemble, o, e)) &&
              ensemble_check_files(&ensemble, needs(o), e) &&
              (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
-             run_directory_make(o->out, name, o->force, &directory, &made, e) &&
-             run_in(directory, name, run, display, e);
+             stop_check(e) &&
+             run_directory_make(o->out, name, o->resume, &directory, &made, e) &&
+             run_locked(directory, name, run, display, e);
     if (!ok && made)
         run_directory_discard(directory);
     free(directory);
@@ -149,6 +169,7 @@ bool run_command(const struct options *o, const char *name, select_fn *select,
                  struct err *e)
 {
     struct display display = {0};
+    stop_set_time_limit(o->time_limit);
     bool ok =
         display_open(&display, o, e) && prepare_and_run(o, name, select, &display, e);
     return display_close(&display, e) && ok;

@@ -3,6 +3,7 @@
  * decode. Leaves loading to diffuser.c and the arithmetic of a step to the schedulers. */
 #include "diffusion/sampler.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 
 #include <stdlib.h>
@@ -106,6 +107,10 @@ static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
 {
     int total = scheduler_evaluations(b->scheduler);
     for (int i = 0; i < total && tc_ok(s); i++) {
+        if (stop_asked()) {
+            tc_fail(s, ERR_STOPPED, "stopped by %s", stop_reason());
+            break;
+        }
         tc_scope *t = tc_push(s);
         tc_context(t, "step %d of %d", i + 1, total);
         tc_tensor *out = guided_output(t, b, x, i);
@@ -148,6 +153,8 @@ static bool decode_all(tc_scope *up, const struct batch *b, tc_tensor *latents,
                        struct image *pictures, struct err *e)
 {
     for (int i = 0; i < b->count; i++) {
+        if (!stop_check(e))
+            return false;
         tc_scope *s = tc_push(up);
         tc_tensor *x = decode(s, b, tc_slice(s, latents, 0, i, i + 1));
         bool ok = tc_check(s, e) &&

@@ -23,6 +23,7 @@ typedef void sampler_step_fn(void *user, int done, int total);
 
 /* Makes `count` pictures in one batch; pictures[i] is the caller's to free. The pictures
  * depend on the cells alone, not on which of them share a batch, but for rounding.
+ * ERR_STOPPED between steps when that is asked for (base/stop.h);
  * ERR_NONFINITE when a picture is not made of finite numbers; ERR_MEMORY when the device
  * is too small for the batch: the caller may try a smaller one. */
 bool sampler_run(tc_scope *root, const struct diffuser *d,

@@ -21,9 +21,9 @@ struct json_block {
 
 static struct json *new_value(struct json_document *d, struct err *e)
 {
-    if (d->values == LIMIT_JSON_VALUES) {
-        err_set(e, ERR_INPUT, "found more than %d values, expected at most that",
-                LIMIT_JSON_VALUES);
+    if (d->values == d->most) {
+        err_set(e, ERR_INPUT, "found more than %zu values, expected at most that",
+                d->most);
         return NULL;
     }
     if (!d->blocks || d->blocks->used == BLOCK_VALUES) {
@@ -57,24 +57,29 @@ static bool plain_name(const char *key)
     return *key != 0 && strlen(key) < 160;
 }
 
-/* Records "$.prompts[3]: <problem>", without the file's name. */
-static bool fail_at_path(const struct json *value, const char *problem, struct err *e)
+void json_add_path(struct str *path, const struct json *value)
 {
     const struct json *chain[LIMIT_JSON_DEPTH];
     int depth = 0;
     for (const struct json *v = value; v->parent; v = v->parent)
         chain[depth++] = v;
-    struct str path = {0};
-    str_add(&path, "$");
+    str_add(path, "$");
     while (depth-- > 0) {
         const struct json *v = chain[depth];
         if (!v->key)
-            str_addf(&path, "[%u]", v->index);
+            str_addf(path, "[%u]", v->index);
         else if (plain_name(v->key))
-            str_addf(&path, ".%s", v->key);
+            str_addf(path, ".%s", v->key);
         else
-            str_addf(&path, "[\"%s\"]", STR_SHOW(v->key));
+            str_addf(path, "[\"%s\"]", STR_SHOW(v->key));
     }
+}
+
+/* Records "$.prompts[3]: <problem>", without the file's name. */
+static bool fail_at_path(const struct json *value, const char *problem, struct err *e)
+{
+    struct str path = {0};
+    json_add_path(&path, value);
     err_set(e, ERR_INPUT, "%.300s: %s", str_text(&path), problem);
     str_free(&path);
     return false;
@@ -178,7 +183,9 @@ static bool build(struct json_document *d, struct json_scan *s, struct err *e)
 static bool parse_owned(struct json_document *d, const char *name, char *text,
                         size_t size, struct err *e)
 {
+    size_t most = size / LIMIT_JSON_VALUE_BYTES;
     *d = (struct json_document){.text = text, .name = str_dup(name)};
+    d->most = most > LIMIT_JSON_VALUES ? most : LIMIT_JSON_VALUES;
     if (!d->name || !text) {
         json_free(d);
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(name));

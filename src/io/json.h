@@ -1,6 +1,7 @@
 /* json.h: a JSON document as a tree, strictly read: json_scan.h's rules, no duplicate
- * keys, at most LIMIT_JSON_VALUES values. Numbers keep their spelling, so that 64-bit
- * integers stay whole. Leaves types and ranges of fields to config.h. */
+ * keys, at most LIMIT_JSON_VALUES values, more only in large files. Numbers keep their
+ * spelling, so that 64-bit integers stay whole. Leaves types and ranges of fields to
+ * config.h. */
 #ifndef DIFFENS_JSON_H
 #define DIFFENS_JSON_H
 
@@ -37,7 +38,7 @@ struct json_document {
     char *name; /* path, for messages */
     char *text; /* what strings point into */
     struct json_block *blocks;
-    size_t values;
+    size_t values, most;
     const struct json *root;
 };
 
@@ -62,6 +63,11 @@ const struct json *json_at(const struct json *array, size_t index);
  * Returns false. */
 bool json_fail(const struct json *value, struct err *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+struct str;
+
+/* Appends where a value stands: "$.prompts[3]". */
+void json_add_path(struct str *path, const struct json *value);
 
 /* What a value is, in words: `number 1.5`, `string "a"`, `an array of 3`. Returns `out`.
  */

@@ -2,6 +2,7 @@
 #include "io/json_write.h"
 
 #include "base/utf8.h"
+#include "io/json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -144,4 +145,44 @@ void json_write_null(struct json_writer *w)
 {
     begin(w);
     str_add(w->out, "null");
+}
+
+void json_write_spelled(struct json_writer *w, const char *text, size_t size)
+{
+    begin(w);
+    str_add_bytes(w->out, text, size);
+}
+
+static void write_members(struct json_writer *w, const struct json *value)
+{
+    bool object = value->kind == JSON_OBJECT;
+    open_level(w, object);
+    for (const struct json *v = value->child; v; v = v->next) {
+        if (object)
+            json_write_key(w, v->key);
+        json_write_value(w, v);
+    }
+    json_write_close(w);
+}
+
+void json_write_value(struct json_writer *w, const struct json *value)
+{
+    switch (value->kind) {
+    case JSON_NULL:
+        json_write_null(w);
+        break;
+    case JSON_BOOL:
+        json_write_bool(w, value->truth);
+        break;
+    case JSON_NUMBER:
+        json_write_spelled(w, value->text, value->size);
+        break;
+    case JSON_STRING:
+        json_write_string(w, value->text);
+        break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        write_members(w, value);
+        break;
+    }
 }

@@ -35,7 +35,14 @@ void json_write_uint(struct json_writer *w, uint64_t number);
 /* The shortest spelling that reads back as the same double; null where it is not finite.
  */
 void json_write_double(struct json_writer *w, double number);
+/* A number as it is spelled already. */
+void json_write_spelled(struct json_writer *w, const char *text, size_t size);
 void json_write_bool(struct json_writer *w, bool truth);
 void json_write_null(struct json_writer *w);
+
+struct json;
+
+/* A value that was read, and all that is in it. */
+void json_write_value(struct json_writer *w, const struct json *value);
 
 #endif

@@ -20,9 +20,11 @@
 #define LIMIT_ZIP_DIRECTORY (32ull << 20) /* bytes */
 
 #define LIMIT_JSON_CONFIG (1ull << 20)   /* bytes: config.json and its like */
-#define LIMIT_JSON_PROMPTS (16ull << 20) /* bytes: prompts, vocabularies, run records */
+#define LIMIT_JSON_PROMPTS (16ull << 20) /* bytes: prompts, vocabularies */
+#define LIMIT_JSON_RECORD (1ull << 30)   /* bytes: records and journals of runs */
 #define LIMIT_JSON_DEPTH 64              /* at most 64: json_scan keeps a bit a level */
 #define LIMIT_JSON_VALUES 500000
+#define LIMIT_JSON_VALUE_BYTES 16 /* of a file that has more values than those */
 
 #define LIMIT_IMAGE_FILE (256ull << 20) /* bytes */
 #define LIMIT_IMAGE_SIDE 16384

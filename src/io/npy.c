@@ -160,6 +160,21 @@ bool image_tensor_open(struct image_tensor *t, const char *path, struct err *e)
     return ok;
 }
 
+bool image_tensor_reopen(struct image_tensor *t, const char *path, struct err *e)
+{
+    if (!image_tensor_open(t, path, e))
+        return false;
+    file_close(t->fd);
+    do
+        t->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    while (t->fd < 0 && errno == EINTR);
+    if (t->fd >= 0)
+        return true;
+    err_set(e, ERR_OUTPUT, "%s: open for writing: %s", STR_SHOW(path), strerror(errno));
+    image_tensor_close(t, e);
+    return false;
+}
+
 static bool cell_offset(const struct image_tensor *t, int64_t index_case,
                         int64_t index_model, uint64_t *offset, uint64_t *bytes,
                         struct err *e)

@@ -1,11 +1,9 @@
-/* directory.c: makes the folder of a run, and clears that of a former one. Leaves the
- * record's fields to record.c. */
+/* directory.c: makes and finds the folder of a run. Leaves what is in it to former.c. */
 #include "run/directory.h"
 
 #include "base/str.h"
-#include "io/config.h"
-#include "io/limits.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,115 +65,56 @@ static bool make_next(const char *command, char **path, struct err *e)
                    RUNS_MAX);
 }
 
-/* A former run */
-
-/* No part of the path below `directory` may be a symbolic link: it could lead outside. */
-static bool is_plain(const char *directory, const char *file)
+/* The number of "COMMAND-NUMBER"; -1 for other names. */
+static int number_of(const char *name, const char *command)
 {
-    for (const char *slash = strchr(file, '/'); slash; slash = strchr(slash + 1, '/')) {
-        struct stat st;
-        char *folder = strndup(file, (size_t)(slash - file));
-        char *path = folder ? str_path(directory, folder) : NULL;
-        bool plain = path && lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
-        free(folder);
-        free(path);
-        if (!plain)
-            return false;
-    }
-    return true;
+    size_t length = strlen(command);
+    if (strncmp(name, command, length) != 0 || name[length] != '-')
+        return -1;
+    const char *digits = name + length + 1;
+    size_t count = strspn(digits, "0123456789");
+    return count >= 3 && count <= 6 && !digits[count] ? atoi(digits) : -1;
 }
 
-/* Removes one file, and its folder where that becomes empty. */
-static bool remove_listed(const char *directory, const char *file, struct err *e)
+static bool holds_run(const char *name)
 {
-    if (!is_plain(directory, file))
-        return true;
-    char *path = str_path(directory, file);
-    if (!path)
-        return no_memory(e);
-    bool ok = unlink(path) == 0 || errno == ENOENT || fail(e, path, "remove");
-    char *slash = strrchr(path, '/');
-    if (ok && strchr(file, '/')) {
-        *slash = '\0';
-        rmdir(path);
+    struct str record = {0};
+    str_addf(&record, RUNS_FOLDER "/%s/" RUN_RECORD, name);
+    bool holds = !record.failed && access(str_text(&record), F_OK) == 0;
+    str_free(&record);
+    return holds;
+}
+
+/* *path stays NULL where there is none. */
+static bool find_last(const char *command, char **path, struct err *e)
+{
+    DIR *runs = opendir(RUNS_FOLDER);
+    if (!runs)
+        return errno == ENOENT || fail(e, RUNS_FOLDER, "look at");
+    struct str last = {0};
+    int highest = -1;
+    struct dirent *entry;
+    while ((entry = readdir(runs))) {
+        int number = number_of(entry->d_name, command);
+        if (number <= highest || !holds_run(entry->d_name))
+            continue;
+        highest = number;
+        str_clear(&last);
+        str_addf(&last, RUNS_FOLDER "/%s", entry->d_name);
     }
-    free(path);
+    closedir(runs);
+    bool ok = true;
+    if (highest >= 0) {
+        *path = str_take(&last);
+        ok = *path || no_memory(e);
+    }
+    str_free(&last);
     return ok;
-}
-
-static bool check_files(const struct json *files, struct err *e)
-{
-    const char *file;
-    for (const struct json *v = files->child; v; v = v->next) {
-        if (!config_as_string(v, &file, e))
-            return false;
-        if (!run_directory_inside(file))
-            return json_fail(v, e, "found \"%s\", expected a path inside the directory",
-                             STR_SHOW(file));
-    }
-    return true;
-}
-
-bool former_run_open(struct former_run *f, const char *directory, struct err *e)
-{
-    struct stat st;
-    char *record = str_path(directory, RUN_RECORD);
-    if (!record)
-        return no_memory(e);
-    bool there = lstat(record, &st) == 0;
-    bool ok = there || errno == ENOENT || fail(e, record, "look at");
-    if (there)
-        ok = json_read(&f->record, record, LIMIT_JSON_PROMPTS, e) &&
-             config_as_object(f->record.root, e) &&
-             config_need_array(f->record.root, "files", 0, LIMIT_JSON_VALUES, &f->files,
-                               e) &&
-             check_files(f->files, e);
-    free(record);
-    if (!ok)
-        former_run_close(f);
-    return ok;
-}
-
-bool former_run_lists(const struct former_run *f, const char *file)
-{
-    for (const struct json *v = f->files ? f->files->child : NULL; v; v = v->next)
-        if (strcmp(v->text, file) == 0)
-            return true;
-    return f->files && strcmp(file, RUN_RECORD) == 0;
-}
-
-bool former_run_remove(const struct former_run *f, const char *directory, struct err *e)
-{
-    for (const struct json *v = f->files ? f->files->child : NULL; v; v = v->next)
-        if (!remove_listed(directory, v->text, e))
-            return false;
-    return !f->files || remove_listed(directory, RUN_RECORD, e);
-}
-
-void former_run_close(struct former_run *f)
-{
-    json_free(&f->record);
-    *f = (struct former_run){0};
 }
 
 /* A folder that is given */
 
-static bool check_former(const char *directory, bool force, struct err *e)
-{
-    struct former_run former = {0};
-    if (!former_run_open(&former, directory, e))
-        return false;
-    bool there = former.files != NULL;
-    former_run_close(&former);
-    if (!there || force)
-        return true;
-    err_set(e, ERR_INPUT, "%s: found another run, expected a new directory",
-            STR_SHOW(directory));
-    return err_hint(e, "--force removes what that run made and starts over");
-}
-
-static bool make_given(const char *out, bool force, char **path, bool *made,
-                       struct err *e)
+static bool make_given(const char *out, char **path, bool *made, struct err *e)
 {
     struct stat st;
     *path = str_dup(out);
@@ -194,22 +133,44 @@ static bool make_given(const char *out, bool force, char **path, bool *made,
         errno = ENOTDIR;
         return fail(e, *path, "write there");
     }
-    if (access(*path, W_OK | X_OK) != 0)
-        return fail(e, *path, "write there");
-    return check_former(*path, force, e);
+    return access(*path, W_OK | X_OK) == 0 || fail(e, *path, "write there");
 }
 
-bool run_directory_make(const char *out, const char *command, bool force, char **path,
+bool run_directory_make(const char *out, const char *command, bool resume, char **path,
                         bool *made, struct err *e)
 {
     *path = NULL;
+    *made = false;
+    if (!out && resume) {
+        if (!find_last(command, path, e))
+            return false;
+        if (*path)
+            return true;
+    }
     *made = !out;
-    bool ok = out ? make_given(out, force, path, made, e) : make_next(command, path, e);
+    bool ok = out ? make_given(out, path, made, e) : make_next(command, path, e);
     if (!ok) {
         free(*path);
         *path = NULL;
     }
     return ok;
+}
+
+bool run_directory_check_new(const char *directory, struct err *e)
+{
+    struct stat st;
+    char *record = str_path(directory, RUN_RECORD);
+    if (!record)
+        return no_memory(e);
+    bool there = lstat(record, &st) == 0;
+    bool ok = there || errno == ENOENT || fail(e, record, "look at");
+    free(record);
+    if (!there)
+        return ok;
+    err_set(e, ERR_INPUT, "%s: found another run, expected a new directory",
+            STR_SHOW(directory));
+    return err_hint(e, "--resume goes on with it; --force removes what it made and "
+                       "starts over");
 }
 
 void run_directory_discard(const char *path)

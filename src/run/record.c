@@ -7,12 +7,12 @@
 #include "run/directory.h"
 #include "run/record_internal.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define REWRITE_SECONDS 2
 
 static bool no_memory(struct err *e)
 {
@@ -78,8 +78,10 @@ static void free_cell(struct planned_cell *c)
 
 static void free_network(struct network_entry *n)
 {
-    for (int i = 0; i < n->file_count; i++)
+    for (int i = 0; i < n->file_count; i++) {
         free(n->files[i].inside);
+        free(n->files[i].path);
+    }
     free(n->files);
     free(n->role);
     free(n->name);
@@ -94,6 +96,11 @@ void record_close(struct record *r)
     if (!s)
         return;
     weight_hashes_free(s->hashes);
+    journal_close(&s->journal);
+    former_run_close(&s->former);
+    for (int64_t n = 0; s->outcomes && n < s->case_count; n++)
+        free(s->outcomes[n]);
+    free(s->outcomes);
     for (int i = 0; i < s->cell_count; i++)
         free_cell(&s->cells[i]);
     for (int i = 0; i < s->network_count; i++)
@@ -134,14 +141,6 @@ void record_set_axes(struct record *r, int64_t cases, char *const *case_names, i
     r->state->model_names = model_names;
 }
 
-void record_set_part(struct record *r, const char *key, record_part_fn *write,
-                     const void *user)
-{
-    r->state->part_key = key;
-    r->state->write_part = write;
-    r->state->part_user = user;
-}
-
 int record_add_network(struct record *r, const char *role, const char *name,
                        const char *listed, struct err *e)
 {
@@ -163,22 +162,25 @@ bool record_add_weights(struct record *r, int network, const char *path,
     for (int i = 0; i < n->file_count; i++)
         if (strcmp(n->files[i].inside, inside) == 0)
             return true;
-    int number = weight_hashes_add(r->state->hashes, path, e);
-    struct weight_file *files =
-        number < 0 ? NULL : one_more(n->files, n->file_count, sizeof *files, e);
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return err_set(e, ERR_INPUT, "%s: %s", STR_SHOW(path), strerror(errno));
+    struct weight_file *files = one_more(n->files, n->file_count, sizeof *files, e);
     if (!files)
         return false;
     n->files = files;
-    files[n->file_count].number = number;
-    return copy(&files[n->file_count++].inside, inside, e);
+    struct weight_file *f = &files[n->file_count++];
+    f->number = -1;
+    f->size = (uint64_t)st.st_size;
+    return copy(&f->inside, inside, e) && copy(&f->path, path, e);
 }
 
-static bool is_planned(const struct record_state *s, const char *file)
+static struct planned_file *find_file(const struct record_state *s, const char *file)
 {
     for (int i = 0; i < s->file_count; i++)
         if (strcmp(s->files[i].file, file) == 0)
-            return true;
-    return false;
+            return &s->files[i];
+    return NULL;
 }
 
 static bool set_path(const struct record *r, const char *file, char **path, struct err *e)
@@ -196,7 +198,7 @@ static bool claim(const struct record *r, const struct former_run *former,
                   const char *file, const char *path, struct err *e)
 {
     struct stat st;
-    if (lstat(path, &st) == 0 && !former_run_lists(former, file))
+    if (lstat(path, &st) == 0 && !former_run_file(former, file))
         return err_set(e, ERR_INPUT, "%s: found a file that is no run's, expected none",
                        STR_SHOW(path));
     const char *slash = strchr(file, '/');
@@ -248,19 +250,40 @@ int record_add_cell(struct record *r, const struct record_cell *cell, struct err
     return ok ? s->cell_count - 1 : -1;
 }
 
+/* In the journal, so that the file is known as this run's should run.json never say so.
+ */
+static bool note_file(struct record_state *s, const struct planned_file *f, struct err *e)
+{
+    struct str line = {0};
+    struct json_writer w = {.out = &line};
+    json_write_open_object(&w);
+    json_write_key(&w, "file");
+    json_write_string(&w, f->file);
+    if (f->sha256[0]) {
+        json_write_key(&w, "sha256");
+        json_write_string(&w, f->sha256);
+    }
+    json_write_close(&w);
+    bool ok =
+        (!line.failed || no_memory(e)) && journal_add(&s->journal, str_text(&line), e);
+    str_free(&line);
+    return ok;
+}
+
 bool record_add_file(struct record *r, const char *file, struct err *e)
 {
     struct record_state *s = r->state;
-    if (is_planned(s, file))
+    if (find_file(s, file))
         return true;
     struct planned_file *all = one_more(s->files, s->file_count, sizeof *all, e);
     if (!all)
         return false;
     s->files = all;
     struct planned_file *f = &all[s->file_count++];
-    const struct former_run nothing = {0};
-    return copy(&f->file, file, e) && set_path(r, file, &f->path, e) &&
-           (!s->begun || claim(r, &nothing, file, f->path, e));
+    bool ok = copy(&f->file, file, e) && set_path(r, file, &f->path, e);
+    if (!ok || !s->begun)
+        return ok;
+    return claim(r, &s->former, file, f->path, e) && note_file(s, f, e);
 }
 
 const char *record_cell_path(const struct record *r, int cell)
@@ -270,10 +293,8 @@ const char *record_cell_path(const struct record *r, int cell)
 
 const char *record_file_path(const struct record *r, const char *file)
 {
-    for (int i = 0; i < r->state->file_count; i++)
-        if (strcmp(r->state->files[i].file, file) == 0)
-            return r->state->files[i].path;
-    return NULL;
+    const struct planned_file *f = find_file(r->state, file);
+    return f ? f->path : NULL;
 }
 
 /* Records inside pictures */
@@ -319,7 +340,6 @@ static bool publish(struct record *r, struct err *e)
     char *path = str_path(r->directory, RUN_RECORD);
     bool ok = path && !json.failed ? publish_bytes(path, str_text(&json), json.size, e)
                                    : no_memory(e);
-    clock_gettime(CLOCK_MONOTONIC, &r->state->written);
     free(path);
     str_free(&json);
     return ok;
@@ -365,30 +385,113 @@ static bool claim_all(const struct record *r, const struct former_run *former,
     return true;
 }
 
-bool record_begin(struct record *r, struct err *e)
+/* A new run: what a former one has made is removed. Folders that the removal leaves empty
+ * are gone: the second claim makes them anew. */
+static bool clear_former(struct record *r, struct err *e)
 {
     struct former_run former = {0};
-    const struct former_run nothing = {0};
-    /* Folders that the removal leaves empty are gone: the second claim makes them anew.
-     */
-    bool ok = check_different(r->state, e) && former_run_open(&former, r->directory, e) &&
-              claim_all(r, &former, e) && former_run_remove(&former, r->directory, e) &&
-              claim_all(r, &nothing, e) && publish(r, e);
-    r->state->begun = ok;
+    bool ok = former_run_open(&former, r->directory, e) && claim_all(r, &former, e) &&
+              former_run_remove(&former, r->directory, e) &&
+              claim_all(r, &r->state->former, e);
     former_run_close(&former);
     return ok;
 }
 
-bool record_cell_done(struct record *r, int cell, double seconds, struct err *e)
+/* Temporaries of a run that was killed. */
+static bool remove_stale(const struct record *r, struct err *e)
 {
-    struct planned_cell *c = &r->state->cells[cell];
-    struct timespec now;
+    static const char *const folders[] = {"", "images", "blend", "optimize",
+                                          RUN_CHECKPOINTS};
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof folders / sizeof *folders; i++) {
+        struct stat st;
+        char *path = str_path(r->directory, folders[i]);
+        ok = path || no_memory(e);
+        if (ok && lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            ok = publish_remove_stale(path, NULL, e);
+        free(path);
+    }
+    return ok;
+}
+
+static bool begin_hashing(struct record_state *s, struct err *e)
+{
+    for (int i = 0; i < s->network_count; i++) {
+        struct network_entry *n = &s->networks[i];
+        for (int k = 0; k < n->file_count; k++) {
+            struct weight_file *f = &n->files[k];
+            if (n->kept && f->sha256[0])
+                continue;
+            f->number = weight_hashes_add(s->hashes, f->path, e);
+            if (f->number < 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+bool record_begin(struct record *r, struct err *e)
+{
+    struct record_state *s = r->state;
+    s->state = "running";
+    bool ok = check_different(s, e) && remove_stale(r, e) &&
+              (s->resumed ? claim_all(r, &s->former, e) : clear_former(r, e)) &&
+              begin_hashing(s, e) && (!s->resumed || record_check_weights(s, e)) &&
+              publish(r, e) && journal_begin(&s->journal, r->directory, e);
+    s->begun = ok;
+    return ok;
+}
+
+/* What happens */
+
+static bool take_hash(struct record_state *s, struct weight_file *f)
+{
+    return !f->sha256[0] && f->number >= 0 &&
+           weight_hashes_get(s->hashes, f->number, f->sha256);
+}
+
+/* Hashes that are known by now. */
+static bool note_weights(struct record_state *s, struct err *e)
+{
+    bool ok = true;
+    for (int i = 0; i < s->network_count; i++) {
+        for (int k = 0; ok && k < s->networks[i].file_count; k++) {
+            struct weight_file *f = &s->networks[i].files[k];
+            take_hash(s, f);
+            if (!f->sha256[0] || f->noted)
+                continue;
+            char line[160];
+            snprintf(line, sizeof line,
+                     "{\"weights\": %d, \"file\": %d, \"sha256\": \"%s\"}", i, k,
+                     f->sha256);
+            f->noted = true;
+            ok = journal_add(&s->journal, line, e);
+        }
+    }
+    return ok;
+}
+
+bool record_cell_done(struct record *r, int cell, const char *pixels_sha256,
+                      double seconds, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct planned_cell *c = &s->cells[cell];
     if (!file_sha256(c->path, c->sha256, e))
         return false;
     snprintf(c->state, sizeof c->state, "done");
+    snprintf(c->pixels_sha256, sizeof c->pixels_sha256, "%s",
+             pixels_sha256 ? pixels_sha256 : "");
     c->seconds = seconds;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec - r->state->written.tv_sec < REWRITE_SECONDS || publish(r, e);
+    struct str line = {0};
+    str_addf(&line,
+             "{\"cell\": %d, \"sha256\": \"%s\", \"pixels_sha256\": %s%s%s, \"seconds\": "
+             "%.6f}",
+             cell, c->sha256, pixels_sha256 ? "\"" : "",
+             pixels_sha256 ? pixels_sha256 : "null", pixels_sha256 ? "\"" : "", seconds);
+    bool ok = (!line.failed || no_memory(e)) &&
+              journal_add(&s->journal, str_text(&line), e) && note_weights(s, e);
+    str_free(&line);
+    return ok;
 }
 
 bool record_cell_is_done(const struct record *r, int cell)
@@ -396,10 +499,81 @@ bool record_cell_is_done(const struct record *r, int cell)
     return strcmp(r->state->cells[cell].state, "done") == 0;
 }
 
+const char *record_cell_pixels(const struct record *r, int cell)
+{
+    return r->state->cells[cell].pixels_sha256;
+}
+
 void record_cell_failed(struct record *r, int cell, const char *why)
 {
     struct planned_cell *c = &r->state->cells[cell];
     snprintf(c->state, sizeof c->state, "%s", why);
+}
+
+bool record_file_done(struct record *r, const char *file, struct err *e)
+{
+    struct planned_file *f = find_file(r->state, file);
+    if (!f)
+        return err_set(e, ERR_BUG, "record: %s is not planned", STR_SHOW(file));
+    return file_sha256(f->path, f->sha256, e) && note_file(r->state, f, e);
+}
+
+bool record_file_is_done(const struct record *r, const char *file)
+{
+    const struct planned_file *f = find_file(r->state, file);
+    return f && f->sha256[0];
+}
+
+bool record_take_json(char **out, struct str *json, struct err *e)
+{
+    free(*out);
+    *out = str_take(json);
+    return *out || no_memory(e);
+}
+
+static bool room_for_outcomes(struct record_state *s, struct err *e)
+{
+    if (!s->outcomes)
+        s->outcomes = calloc((size_t)s->case_count + 1, sizeof *s->outcomes);
+    return s->outcomes || no_memory(e);
+}
+
+bool record_add_outcome(struct record *r, int64_t index_case, record_outcome_fn *write,
+                        const void *user, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct str json = {0}, line = {0};
+    struct json_writer w = {.out = &json};
+    write(&w, user);
+    bool ok =
+        room_for_outcomes(s, e) && record_take_json(&s->outcomes[index_case], &json, e);
+    if (ok)
+        str_addf(&line, "{\"case\": %" PRId64 ", \"outcome\": %s}", index_case,
+                 s->outcomes[index_case]);
+    ok = ok && (!line.failed || no_memory(e)) &&
+         journal_add(&s->journal, str_text(&line), e);
+    str_free(&json);
+    str_free(&line);
+    return ok;
+}
+
+bool record_has_outcome(const struct record *r, int64_t index_case)
+{
+    return r->state->outcomes && r->state->outcomes[index_case];
+}
+
+/* The end */
+
+bool record_stop(struct record *r, struct err *e)
+{
+    struct record_state *s = r->state;
+    struct err ignored = {0};
+    s->state = "stopped";
+    note_weights(s, &ignored);
+    if (!publish(r, e))
+        return false;
+    journal_remove(&s->journal);
+    return true;
 }
 
 bool record_complete(struct record *r, struct err *e)
@@ -409,5 +583,8 @@ bool record_complete(struct record *r, struct err *e)
     for (int i = 0; i < s->cell_count; i++)
         if (strcmp(s->cells[i].state, "done") != 0)
             s->state = "failed";
-    return weight_hashes_wait(s->hashes, e) && publish(r, e);
+    if (!weight_hashes_wait(s->hashes, e) || !note_weights(s, e) || !publish(r, e))
+        return false;
+    journal_remove(&s->journal);
+    return true;
 }

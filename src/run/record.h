@@ -1,12 +1,14 @@
-/* record.h: what a run is and what has become of it: run.json, and the records that
- * pictures carry. Knows file names inside the run directory, never absolute paths. Leaves
- * making pictures to the stages. */
+/* record.h: what a run is and what has become of it: run.json, the journal of what
+ * happened since it was written, and the records that pictures carry. Knows file names
+ * inside the run directory, never absolute paths. Leaves making pictures to the stages.
+ */
 #ifndef DIFFENS_RUN_RECORD_H
 #define DIFFENS_RUN_RECORD_H
 
 #include "base/sha256.h"
 #include "diffens/image.h"
 #include "diffens/options.h"
+#include "diffens/progress.h"
 #include "io/json_write.h"
 
 #include <stdint.h>
@@ -42,8 +44,8 @@ struct record_cell {
     struct record_optimized optimized;
 };
 
-/* A member of run.json whose value a stage writes itself. */
-typedef void record_part_fn(struct json_writer *w, const void *user);
+/* Writes an object of run.json that is a stage's own. */
+typedef void record_outcome_fn(struct json_writer *w, const void *user);
 
 /* Start from `{0}`. */
 struct record {
@@ -56,6 +58,8 @@ struct record_about {
     const char *command;           /* "blend" */
     const struct options *options; /* its `arguments` are the command line */
     void (*write_options)(struct json_writer *w, const struct options *o); /* an object */
+    /* Whether a run may go on with another value of an option; NULL: none may change. */
+    bool (*may_change)(const char *option);
     const char *ensemble; /* name, or NULL */
     const char *libtorch; /* version */
 };
@@ -82,8 +86,9 @@ void record_set_axes(struct record *r, int64_t cases, char *const *case_names, i
 int record_add_network(struct record *r, const char *role, const char *name,
                        const char *listed, struct err *e);
 
-/* A weight file of that network, hashed in a thread of its own; `inside` is its name in
- * the network's folder. Adding it twice is the same as once. ERR_INPUT, ERR_MEMORY. */
+/* A weight file of that network, hashed in a thread of its own from record_begin() on;
+ * `inside` is its name in the network's folder. Adding it twice is the same as once.
+ * ERR_INPUT, ERR_MEMORY. */
 bool record_add_weights(struct record *r, int network, const char *path,
                         const char *inside, struct err *e);
 
@@ -93,11 +98,6 @@ int record_add_cell(struct record *r, const struct record_cell *cell, struct err
 /* Plans another file that the run makes, such as "images.npy"; planned twice is the same
  * as once. Possible after record_begin() as well, for pages that turn up late. */
 bool record_add_file(struct record *r, const char *file, struct err *e);
-
-/* From now on run.json has a member `key`, written by `write`; both and `user` are the
- * caller's and stay until the run is complete. One a run. */
-void record_set_part(struct record *r, const char *key, record_part_fn *write,
-                     const void *user);
 
 /* directory/file of a cell or of another file. Owned by the record. */
 const char *record_cell_path(const struct record *r, int cell);
@@ -112,22 +112,62 @@ int record_cell_texts(struct record *r, int cell, const struct image_text **text
 /* The same for a picture that shows many cells: "diffens" alone. */
 int record_figure_texts(struct record *r, const struct image_text **texts, struct err *e);
 
-/* Removes what a former run in the directory made (by its own record; only where --force
- * let it come this far), makes the folders of the planned files and publishes run.json
- * with the state "running". Call it once everything is checked and planned, before the
- * first model is loaded. ERR_INPUT where two pictures would share a file, or where a file
- * is in the way that no record lists; then nothing has been removed. */
+/* Goes on with the run that the directory holds, if there is one: refuses another one
+ * with the fields that differ, and takes over what it has made. Files that are missing
+ * are to be made again; one that was altered is refused with both hashes (ERR_INPUT).
+ * *complete: nothing is left to do. Once everything is planned, before record_begin(). */
+bool record_resume(struct record *r, bool *complete, const struct progress *progress,
+                   struct err *e);
+
+/* Whether it goes on with a run. */
+bool record_is_resumed(const struct record *r);
+
+/* Notes where the machine (record_set_machine()) is not the one that the run began on; an
+ * error with --deterministic. */
+bool record_check_machine(const struct record *r, const struct progress *progress,
+                          struct err *e);
+
+/* The network has done its work in the run that is gone on with: it is not read again. */
+void record_keep_network(struct record *r, int network);
+
+/* Makes the folders of the planned files and publishes run.json with the state "running".
+ * Unless the run goes on, it first removes what a former run in the directory made (by
+ * its own record; only --force lets it come this far). Call it once everything is checked
+ * and planned, before the first model is loaded. ERR_INPUT where two pictures would share
+ * a file, or where a file is in the way that no record lists: then nothing has been
+ * removed; and where weights are not those that the run began with. */
 bool record_begin(struct record *r, struct err *e);
 
-/* The picture of a cell is published: notes its SHA-256 and the time it took, and
- * rewrites run.json unless that happened less than two seconds ago. */
-bool record_cell_done(struct record *r, int cell, double seconds, struct err *e);
+/* The picture of a cell is published: notes its SHA-256 and the time it took.
+ * `pixels_sha256` is that of its part of images.npy, or NULL where it has none. */
+bool record_cell_done(struct record *r, int cell, const char *pixels_sha256,
+                      double seconds, struct err *e);
 
-/* Whether the picture of a cell is published. */
+/* Another file that is published for good: notes its SHA-256. */
+bool record_file_done(struct record *r, const char *file, struct err *e);
+
+/* What a stage says of a case in the end: an object with the case's name under "case". */
+bool record_add_outcome(struct record *r, int64_t index_case, record_outcome_fn *write,
+                        const void *user, struct err *e);
+bool record_has_outcome(const struct record *r, int64_t index_case);
+
+/* Whether the picture of a cell, or another file, is published for good. */
 bool record_cell_is_done(const struct record *r, int cell);
+bool record_file_is_done(const struct record *r, const char *file);
+
+/* The SHA-256 of a finished cell's part of images.npy; "" where it has none. */
+const char *record_cell_pixels(const struct record *r, int cell);
 
 /* The picture of a cell will not be there: `why` is a word such as "nonfinite". */
 void record_cell_failed(struct record *r, int cell, const char *why);
+
+/* SHA-256 of all that decides what a run makes, but for the weights: options, paths and
+ * sizes of networks, cells. */
+bool record_identity(const struct record *r, char hex[SHA256_HEX], struct err *e);
+
+/* Publishes run.json with the state "stopped": the run can be gone on with, as after any
+ * other end. */
+bool record_stop(struct record *r, struct err *e);
 
 /* Waits for the hashes of the weights and publishes run.json with the state "complete",
  * or "failed" where a cell is not done. */

@@ -1,34 +1,40 @@
-/* record_internal.h: what record.c and record_write.c share. */
+/* record_internal.h: what record.c, record_write.c and resume.c share. */
 #ifndef DIFFENS_RUN_RECORD_INTERNAL_H
 #define DIFFENS_RUN_RECORD_INTERNAL_H
 
+#include "run/former.h"
+#include "run/journal.h"
 #include "run/record.h"
 #include "run/weight_hashes.h"
-
-#include <time.h>
 
 /* A deep copy of a struct record_cell, and what became of it. */
 struct planned_cell {
     struct record_cell is; /* texts and parents are owned */
     char *path;
     char sha256[SHA256_HEX];
-    char state[32]; /* "planned", "done", or why it is not there */
+    char pixels_sha256[SHA256_HEX]; /* "" where it is not in images.npy */
+    char state[32];                 /* "planned", "done", or why it is not there */
     double seconds;
 };
 
 struct planned_file {
     char *file, *path;
+    char sha256[SHA256_HEX]; /* "" while it is not known */
 };
 
 struct weight_file {
-    char *inside;
-    int number; /* in the list of hashes */
+    char *inside, *path;
+    uint64_t size;
+    int number;              /* in the list of hashes; -1 while it is not there */
+    char sha256[SHA256_HEX]; /* "" while it is not known */
+    bool noted;              /* in the journal */
 };
 
 struct network_entry {
     char *role, *name, *listed;
     struct weight_file *files;
     int file_count;
+    bool kept; /* made all that it has to make in the run that is gone on with */
 };
 
 struct record_state {
@@ -37,9 +43,7 @@ struct record_state {
     int model_count;
     char *const *case_names;
     const char *const *model_names;
-    const char *part_key; /* NULL: none */
-    record_part_fn *write_part;
-    const void *part_user;
+    char **outcomes; /* [case_count] JSON, or NULL; NULL where there is none at all */
     char *device, *dtype;
     int threads;
     struct network_entry *networks;
@@ -51,13 +55,22 @@ struct record_state {
     struct weight_hashes *hashes;
     struct str json, parameters; /* of the picture whose texts were asked for last */
     struct image_text texts[2];
-    struct timespec written; /* when run.json was published last */
     bool begun;
-    const char *state; /* "running", "complete", "failed" */
+    const char *state; /* "running", "stopped", "complete", "failed" */
+    struct journal journal;
+    bool resumed;             /* goes on with the run in the directory: */
+    struct former_run former; /* it, as it was found */
 };
 
 /* run.json, whole. */
 void record_write_all(const struct record_state *s, struct json_writer *w);
+
+/* Compares the hashes of the weights that are about to be used with those that the run
+ * began with. Waits for them. */
+bool record_check_weights(struct record_state *s, struct err *e);
+
+/* A copy of a record's object as text, in `*out`. */
+bool record_take_json(char **out, struct str *json, struct err *e);
 
 /* The records inside a picture. */
 void record_write_cell(const struct record_state *s, const struct record_cell *cell,

@@ -223,10 +223,8 @@ void record_write_parameters(const struct record_state *s, const struct record_c
 
 /* run.json */
 
-static void write_network(const struct record_state *s, const struct network_entry *n,
-                          struct json_writer *w)
+static void write_network(const struct network_entry *n, struct json_writer *w)
 {
-    char hex[SHA256_HEX];
     json_write_open_object(w);
     write_text(w, "role", n->role);
     write_text(w, "name", n->name);
@@ -234,10 +232,12 @@ static void write_network(const struct record_state *s, const struct network_ent
     json_write_key(w, "files");
     json_write_open_array(w);
     for (int i = 0; i < n->file_count; i++) {
-        bool known = weight_hashes_get(s->hashes, n->files[i].number, hex);
+        const struct weight_file *f = &n->files[i];
         json_write_open_object(w);
-        write_text(w, "file", n->files[i].inside);
-        write_text(w, "sha256", known ? hex : NULL);
+        write_text(w, "file", f->inside);
+        json_write_key(w, "size");
+        json_write_uint(w, f->size);
+        write_text(w, "sha256", f->sha256[0] ? f->sha256 : NULL);
         json_write_close(w);
     }
     json_write_close(w);
@@ -252,7 +252,7 @@ static void write_ensemble(const struct record_state *s, struct json_writer *w)
     json_write_key(w, "networks");
     json_write_open_array(w);
     for (int i = 0; i < s->network_count; i++)
-        write_network(s, &s->networks[i], w);
+        write_network(&s->networks[i], w);
     json_write_close(w);
     json_write_close(w);
 }
@@ -262,9 +262,13 @@ static void write_planned(const struct planned_cell *c, struct json_writer *w)
     json_write_open_object(w);
     write_text(w, "file", c->is.file);
     write_cell(w, &c->is);
+    if (c->is.optimized.seed_sha256[0])
+        write_text(w, "seed_sha256", c->is.optimized.seed_sha256);
     write_text(w, "state", c->state);
     if (c->sha256[0]) {
         write_text(w, "sha256", c->sha256);
+        if (c->pixels_sha256[0])
+            write_text(w, "pixels_sha256", c->pixels_sha256);
         json_write_key(w, "seconds");
         json_write_double(w, c->seconds);
     }
@@ -279,6 +283,29 @@ static void write_files(const struct record_state *s, struct json_writer *w)
         json_write_string(w, s->cells[i].is.file);
     for (int i = 0; i < s->file_count; i++)
         json_write_string(w, s->files[i].file);
+    json_write_close(w);
+}
+
+/* Hashes of files that are no pictures of cells. */
+static void write_sums(const struct record_state *s, struct json_writer *w)
+{
+    json_write_key(w, "sums");
+    json_write_open_object(w);
+    for (int i = 0; i < s->file_count; i++)
+        if (s->files[i].sha256[0])
+            write_text(w, s->files[i].file, s->files[i].sha256);
+    json_write_close(w);
+}
+
+static void write_outcomes(const struct record_state *s, struct json_writer *w)
+{
+    if (s->about.options->command != COMMAND_OPTIMIZE)
+        return;
+    json_write_key(w, "optimize");
+    json_write_open_array(w);
+    for (int64_t n = 0; s->outcomes && n < s->case_count; n++)
+        if (s->outcomes[n])
+            json_write_spelled(w, s->outcomes[n], strlen(s->outcomes[n]));
     json_write_close(w);
 }
 
@@ -323,10 +350,8 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
         write_planned(&s->cells[i], w);
     json_write_close(w);
     write_files(s, w);
-    if (s->part_key) {
-        json_write_key(w, s->part_key);
-        s->write_part(w, s->part_user);
-    }
+    write_sums(s, w);
+    write_outcomes(s, w);
     json_write_close(w);
 }
 

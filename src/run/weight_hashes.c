@@ -2,14 +2,17 @@
  * io/file.c. */
 #include "run/weight_hashes.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct job {
     char *path;
@@ -22,7 +25,8 @@ struct weight_hashes {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread;
-    bool started, stop;
+    bool started;
+    atomic_bool stop;
     struct job *jobs;
     int count, done;
     struct err failure;
@@ -40,6 +44,33 @@ struct weight_hashes *weight_hashes_new(struct err *e)
     return h;
 }
 
+/* As file_sha256(), but it ends when the list does: files have gigabytes. */
+static bool hash_file(struct weight_hashes *h, const char *path, char hex[SHA256_HEX],
+                      struct err *e)
+{
+    enum { BLOCK = 1 << 20 };
+    uint64_t size;
+    int fd = file_open(path, &size, e);
+    if (fd < 0)
+        return false;
+    char *block = malloc(BLOCK);
+    bool ok = block || err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(path));
+    struct sha256 digest;
+    sha256_begin(&digest);
+    for (uint64_t at = 0; ok && at < size && !h->stop;) {
+        size_t take = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
+        ok = file_read_at(fd, block, take, at, path, e);
+        if (ok)
+            sha256_add(&digest, block, take);
+        at += take;
+    }
+    if (ok && !h->stop)
+        sha256_end(&digest, hex);
+    free(block);
+    file_close(fd);
+    return ok;
+}
+
 /* Called with the lock held; lets go of it while it reads the file. */
 static void hash_one(struct weight_hashes *h)
 {
@@ -48,7 +79,7 @@ static void hash_one(struct weight_hashes *h)
     char *path =
         h->jobs[h->done].path; /* the list may move meanwhile, the name does not */
     pthread_mutex_unlock(&h->lock);
-    bool ok = file_sha256(path, hex, &e);
+    bool ok = hash_file(h, path, hex, &e);
     pthread_mutex_lock(&h->lock);
     if (ok)
         memcpy(h->jobs[h->done].hex, hex, sizeof hex);
@@ -133,10 +164,17 @@ bool weight_hashes_get(struct weight_hashes *h, int number, char hex[SHA256_HEX]
 bool weight_hashes_wait(struct weight_hashes *h, struct err *e)
 {
     pthread_mutex_lock(&h->lock);
-    while (h->started && h->done < h->count)
-        pthread_cond_wait(&h->changed, &h->lock);
+    while (h->started && h->done < h->count && !stop_asked()) {
+        struct timespec soon;
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_sec++;
+        pthread_cond_timedwait(&h->changed, &h->lock, &soon);
+    }
+    bool all = !h->started || h->done == h->count;
     struct err failure = h->failure;
     pthread_mutex_unlock(&h->lock);
+    if (!all)
+        return stop_check(e);
     return failure.code == ERR_OK || err_set(e, failure.code, "%s", failure.message);
 }
 

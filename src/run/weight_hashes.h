@@ -18,10 +18,10 @@ int weight_hashes_add(struct weight_hashes *h, const char *path, struct err *e);
 /* Copies the digest of file `number`; false while it is not known yet. */
 bool weight_hashes_get(struct weight_hashes *h, int number, char hex[SHA256_HEX]);
 
-/* Waits for all of them. ERR_INPUT where one could not be read. */
+/* Waits for all of them. ERR_INPUT where one could not be read, ERR_STOPPED. */
 bool weight_hashes_wait(struct weight_hashes *h, struct err *e);
 
-/* Stops after the file at work and frees everything. Accepts NULL. */
+/* Stops and frees everything. Accepts NULL. */
 void weight_hashes_free(struct weight_hashes *h);
 
 #endif

@@ -2,6 +2,7 @@
  * making of one batch to src/diffusion/sampler.c. */
 #include "stages/generate.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "diffusion/sampler.h"
 #include "models/ensemble.h"
@@ -235,6 +236,20 @@ static bool draw_batch(struct drawing *d, struct err *e)
     return ok;
 }
 
+static bool is_done(const struct plan *p, int64_t n, int m)
+{
+    return record_cell_is_done(p->run->record, plan_parent_cell(p, n, m));
+}
+
+/* Cases from the present one on, up to the next that a run before this one has made. */
+static int64_t left_to_draw(const struct drawing *d)
+{
+    int64_t n = d->n;
+    while (n < d->p->cases && !is_done(d->p, n, d->m))
+        n++;
+    return n - d->n;
+}
+
 /* All cases, with smaller batches where memory is short; a batch in which a picture is
  * not finite is drawn one by one, to find which. */
 static bool draw_cases(struct drawing *d, struct err *e)
@@ -242,7 +257,13 @@ static bool draw_cases(struct drawing *d, struct err *e)
     const struct plan *p = d->p;
     int batch = choose_batch(p, d->m, d->root), retry = 0;
     for (d->n = 0; d->n < p->cases;) {
-        int64_t left = p->cases - d->n;
+        if (!stop_check(e))
+            return false;
+        if (is_done(p, d->n, d->m)) {
+            d->n++;
+            continue;
+        }
+        int64_t left = left_to_draw(d);
         d->count = retry > 0 ? 1 : left < batch ? (int)left : batch;
         struct err failure = {0};
         if (draw_batch(d, &failure)) {
@@ -284,6 +305,9 @@ bool generate_parents(const struct plan *p, tc_scope *root, struct image_tensor 
     enum tc_dtype dtype = choose_dtype(p, root);
     for (int m = 0; m < p->models; m++) {
         struct drawing d = {.p = p, .m = m, .root = root, .images = images};
+        plan_announce_parents(p, m);
+        if (plan_model_is_done(p, m))
+            continue;
         report_loading(&d);
         bool ok = diffuser_load(&d.weights, root, &p->diffusers[m], dtype, e) &&
                   draw_cases(&d, e);

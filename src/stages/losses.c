@@ -68,8 +68,11 @@ static const char *best_baseline(const struct plan *p, const struct optimize_rep
     return r->best_baseline;
 }
 
-static void write_outcome(struct json_writer *w, const struct plan *p, int64_t n)
+void losses_write_outcome(struct json_writer *w, const void *user)
 {
+    const struct losses_case *of_case = user;
+    const struct plan *p = of_case->p;
+    int64_t n = of_case->index_case;
     const struct outcome *o = p->outcomes[n];
     const struct optimize_report *r = &o->report;
     const char *of;
@@ -99,16 +102,6 @@ static void write_outcome(struct json_writer *w, const struct plan *p, int64_t n
         json_write_string(w, of);
     else
         json_write_null(w);
-    json_write_close(w);
-}
-
-void losses_write_outcomes(struct json_writer *w, const void *user)
-{
-    const struct plan *p = user;
-    json_write_open_array(w);
-    for (int64_t n = 0; n < p->cases; n++)
-        if (p->outcomes[n])
-            write_outcome(w, p, n);
     json_write_close(w);
 }
 

@@ -12,8 +12,13 @@ void losses_add_header(struct str *csv, const struct plan *p);
 void losses_add_row(struct str *csv, const struct plan *p,
                     const struct optimize_row *row);
 
-/* An array with an object for each case that is done. `user` is the plan. */
-void losses_write_outcomes(struct json_writer *w, const void *user);
+struct losses_case {
+    const struct plan *p;
+    int64_t index_case;
+};
+
+/* The object of a case that is done. `user` is a struct losses_case. */
+void losses_write_outcome(struct json_writer *w, const void *user);
 
 /* One line: how far below the best baseline the final picture is, in all and for each
  * parent. */

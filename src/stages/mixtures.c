@@ -2,6 +2,7 @@
  * blend.c and decode.c. */
 #include "stages/mixtures.h"
 
+#include "base/stop.h"
 #include "run/record.h"
 
 #include <string.h>
@@ -51,7 +52,7 @@ static bool publish(const struct plan *p, int cell, const struct image *picture,
     int count = record_cell_texts(r, cell, &texts, e);
     bool ok = count > 0 &&
               image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
-              record_cell_done(r, cell, seconds, e);
+              record_cell_done(r, cell, NULL, seconds, e);
     if (ok)
         progress_made(p->run->progress, record_cell_path(r, cell));
     return ok;
@@ -95,6 +96,11 @@ static void skip_case(const struct plan *p, int64_t n)
                                "no parent");
 }
 
+static bool is_done(const struct plan *p, int64_t n, int l, int k)
+{
+    return record_cell_is_done(p->run->record, plan_mixture_cell(p, n, l, k));
+}
+
 static bool make_case(const struct plan *p, tc_scope *root, int64_t n,
                       const struct image_tensor *images, struct err *e)
 {
@@ -103,7 +109,8 @@ static bool make_case(const struct plan *p, tc_scope *root, int64_t n,
     bool ok = encode_parents(p, s, n, images, parents, e);
     for (int l = 0; ok && l < p->layer_count; l++)
         for (int k = 0; ok && k < p->mixture_count; k++) {
-            ok = make_one(p, s, n, l, k, parents, e);
+            ok = stop_check(e) &&
+                 (is_done(p, n, l, k) || make_one(p, s, n, l, k, parents, e));
             report(p, n, p->models + l * p->mixture_count + k + 1, p->mixtures[k].label);
         }
     tc_pop(s, NULL);
@@ -120,9 +127,13 @@ static enum tc_dtype choose_dtype(const struct plan *p)
 bool mixtures_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
                    struct err *e)
 {
-    bool ok = vqgan_load(&p->vqgan, root, choose_dtype(p), e);
+    bool done = plan_results_are_done(p);
+    bool ok = done || vqgan_load(&p->vqgan, root, choose_dtype(p), e);
     for (int64_t n = 0; ok && n < p->cases; n++) {
         report(p, n, 0, NULL);
+        plan_announce(p, n);
+        if (plan_case_is_done(p, n))
+            continue;
         if (plan_has_parents(p, n))
             ok = make_case(p, root, n, images, e);
         else

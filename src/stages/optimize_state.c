@@ -14,8 +14,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT_VERSION "1"
+#define FORMAT_VERSION "2"
 #define TENSORS 7
+#define TEXT "text" /* the caller's, as one more tensor */
+#define TEXT_MAX (1u << 30)
 
 static const char *const tensor_names[TENSORS] = {
     "latent", "m", "v", "kept.latent", "kept.m", "kept.v", "best"};
@@ -65,12 +67,13 @@ static bool counters_read(struct optimize *o, const char *text)
 }
 
 /* Of everything that the file says, so that a flipped bit cannot go unseen. */
-static void checksum(const unsigned char *bytes, size_t size, const char *counters,
-                     const char *identity, char hex[SHA256_HEX])
+static void checksum(const unsigned char *bytes, size_t size, const struct str *text,
+                     const char *counters, const char *identity, char hex[SHA256_HEX])
 {
     struct sha256 hash;
     sha256_begin(&hash);
     sha256_add(&hash, bytes, size);
+    sha256_add(&hash, str_text(text), text->size);
     sha256_add(&hash, counters, strlen(counters) + 1);
     sha256_add(&hash, identity, strlen(identity) + 1);
     sha256_end(&hash, hex);
@@ -88,13 +91,14 @@ static char *previous_path(const char *path, struct err *e)
 }
 
 static bool write_file(const struct optimize *o, const char *path,
-                       const unsigned char *bytes, const char *identity, struct err *e)
+                       const unsigned char *bytes, const char *identity,
+                       const struct str *text, struct err *e)
 {
     size_t size = tensor_bytes(o);
     char counters[256], hex[SHA256_HEX];
-    struct safetensors_tensor tensors[TENSORS];
+    struct safetensors_tensor tensors[TENSORS + 1];
     counters_write(o, counters, sizeof counters);
-    checksum(bytes, TENSORS * size, counters, identity, hex);
+    checksum(bytes, TENSORS * size, text, counters, identity, hex);
     for (int i = 0; i < TENSORS; i++) {
         tensors[i] = (struct safetensors_tensor){
             .name = tensor_names[i],
@@ -105,12 +109,17 @@ static bool write_file(const struct optimize *o, const char *path,
         for (int k = 0; k < 4; k++)
             tensors[i].dim[k] = tc_size(o->now.z, k);
     }
+    tensors[TENSORS] = (struct safetensors_tensor){.name = TEXT,
+                                                   .dtype = FILE_U8,
+                                                   .rank = 1,
+                                                   .dim = {(int64_t)text->size},
+                                                   .data = str_text(text)};
     struct safetensors_text texts[] = {{"diffens.optimize", FORMAT_VERSION},
                                        {"counters", counters},
                                        {"identity", identity},
                                        {"sha256", hex}};
-    return safetensors_write(path, tensors, TENSORS, texts, sizeof texts / sizeof *texts,
-                             e);
+    return safetensors_write(path, tensors, TENSORS + 1, texts,
+                             sizeof texts / sizeof *texts, e);
 }
 
 static bool keep_previous(const char *path, struct err *e)
@@ -125,7 +134,7 @@ static bool keep_previous(const char *path, struct err *e)
 }
 
 bool optimize_save(struct optimize *o, const char *path, const char *identity,
-                   struct err *e)
+                   const struct str *text, struct err *e)
 {
     size_t size = tensor_bytes(o);
     unsigned char *bytes = malloc(TENSORS * size);
@@ -135,7 +144,7 @@ bool optimize_save(struct optimize *o, const char *path, const char *identity,
         ok = tc_to_host(o->scope, *tensor_at(o, i), o->dtype, bytes + (size_t)i * size,
                         size) ||
              tc_check(o->scope, e);
-    ok = ok && keep_previous(path, e) && write_file(o, path, bytes, identity, e);
+    ok = ok && keep_previous(path, e) && write_file(o, path, bytes, identity, text, e);
     free(bytes);
     return ok;
 }
@@ -160,6 +169,23 @@ static bool read_tensors(const struct optimize *o, const struct tensor_file *fil
             return false;
     }
     return true;
+}
+
+static bool read_text(const struct tensor_file *file, struct str *text, struct err *e)
+{
+    const struct tensor_entry *entry = tensor_file_find(file, TEXT);
+    if (!entry || entry->dtype != FILE_U8 || entry->rank != 1 || entry->bytes > TEXT_MAX)
+        return err_set(e, ERR_INPUT, TEXT ": found %s, expected bytes",
+                       entry ? "another tensor" : "no such tensor");
+    char *bytes = calloc(1, (size_t)entry->bytes + 1);
+    if (!bytes)
+        return err_set(e, ERR_MEMORY, "no host memory for a state");
+    bool ok = tensor_file_read(file, entry, bytes, e);
+    str_clear(text);
+    if (ok)
+        str_add_bytes(text, bytes, (size_t)entry->bytes);
+    free(bytes);
+    return ok && (!text->failed || err_set(e, ERR_MEMORY, "no host memory for a state"));
 }
 
 static const char *text_of(const struct tensor_file *file, const char *key)
@@ -199,17 +225,18 @@ static bool take_over(struct optimize *o, const unsigned char *bytes, struct err
 }
 
 static bool read_state(struct optimize *o, const char *path, const char *identity,
-                       struct err *e)
+                       struct str *text, struct err *e)
 {
     struct tensor_file file = {0};
+    struct str read = {0};
     size_t size = TENSORS * tensor_bytes(o);
     char hex[SHA256_HEX];
     unsigned char *bytes = malloc(size);
     bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory for a state");
     ok = ok && tensor_file_open(&file, path, e) && check_texts(&file, identity, e) &&
-         read_tensors(o, &file, bytes, e);
+         read_tensors(o, &file, bytes, e) && read_text(&file, &read, e);
     if (ok) {
-        checksum(bytes, size, text_of(&file, "counters"), identity, hex);
+        checksum(bytes, size, &read, text_of(&file, "counters"), identity, hex);
         ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
               counters_read(o, text_of(&file, "counters"))) ||
              err_set(e, ERR_INPUT,
@@ -217,13 +244,20 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
                      "the file is damaged");
     }
     ok = ok && take_over(o, bytes, e);
+    if (ok) {
+        str_free(text);
+        *text = read;
+    } else {
+        str_free(&read);
+    }
     tensor_file_close(&file);
     free(bytes);
     return ok || err_in_file(e, STR_SHOW(path));
 }
 
 bool optimize_restore(struct optimize *o, const char *path, const char *identity,
-                      bool *found, const struct progress *progress, struct err *e)
+                      struct str *text, bool *found, const struct progress *progress,
+                      struct err *e)
 {
     struct stat status;
     char *previous = previous_path(path, e);
@@ -232,15 +266,16 @@ bool optimize_restore(struct optimize *o, const char *path, const char *identity
     bool older = ok && lstat(previous, &status) == 0;
     struct err first = {0};
     *found = newer || older;
-    if (newer && !read_state(o, path, identity, &first)) {
+    if (newer && !read_state(o, path, identity, text, &first)) {
         if (older && first.code == ERR_INPUT)
             progress_note(progress, NOTE_WARNING, "%s; going on from %s", first.message,
                           STR_SHOW(previous));
-        ok = older && first.code == ERR_INPUT && read_state(o, previous, identity, e);
+        ok = older && first.code == ERR_INPUT &&
+             read_state(o, previous, identity, text, e);
         if (!ok)
             *e = first;
     } else if (ok && older && !newer) {
-        ok = read_state(o, previous, identity, e);
+        ok = read_state(o, previous, identity, text, e);
     }
     free(previous);
     return ok;

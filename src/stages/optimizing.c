@@ -1,9 +1,12 @@
 /* optimizing.c: takes every case through the optimiser and publishes what comes out.
- * Leaves the optimiser to optimize.h, and losses as texts to losses.h. */
+ * Leaves the optimiser to optimize.h, losses as texts to losses.h, and going on in the
+ * middle of a case to checkpoint.h. */
 #include "stages/optimizing.h"
 
+#include "base/stop.h"
 #include "io/publish.h"
 #include "run/record.h"
+#include "stages/checkpoint.h"
 #include "stages/losses.h"
 
 #include <stdio.h>
@@ -16,6 +19,7 @@ struct job {
     int64_t n;
     struct optimize *o;
     struct str csv;
+    struct checkpoint checkpoint;
     double started;
     int next_preview; /* result */
 };
@@ -34,13 +38,15 @@ static bool publish_picture(const struct job *job, int result, enum optimize_whi
 {
     struct record *r = job->p->run->record;
     int cell = plan_result_cell(job->p, job->n, result);
+    if (record_cell_is_done(r, cell))
+        return true;
     const struct image_text *texts;
     struct image picture = {0};
     bool ok = optimize_picture(job->o, which, &picture, e);
     int count = ok ? record_cell_texts(r, cell, &texts, e) : 0;
     ok = count > 0 &&
          image_write_png(&picture, record_cell_path(r, cell), texts, count, e) &&
-         record_cell_done(r, cell, now() - job->started, e);
+         record_cell_done(r, cell, NULL, now() - job->started, e);
     image_free(&picture);
     if (ok && result < RESULT_PREVIEW)
         progress_made(job->p->run->progress, record_cell_path(r, cell));
@@ -55,6 +61,14 @@ static bool publish_losses(const struct job *job, struct err *e)
         return err_set(e, ERR_MEMORY, "no host memory for %s", name);
     return publish_bytes(record_file_path(job->p->run->record, name), str_text(&job->csv),
                          job->csv.size, e);
+}
+
+/* For good: its hash is kept. */
+static bool finish_losses(const struct job *job, struct err *e)
+{
+    char name[256];
+    plan_losses_file(job->p, job->n, name, sizeof name);
+    return publish_losses(job, e) && record_file_done(job->p->run->record, name, e);
 }
 
 /* Epochs */
@@ -104,6 +118,7 @@ static bool run_epochs(struct job *job, struct err *e)
             break;
         losses_add_row(&job->csv, job->p, &row);
         report_epoch(job, &row);
+        ok = checkpoint_save_if_due(&job->checkpoint, job->o, &job->csv, e);
     }
     return ok;
 }
@@ -120,21 +135,50 @@ static bool read_parents(const struct plan *p, int64_t n,
     return true;
 }
 
+static bool open_optimizer(struct job *job, tc_scope *s, const struct image *parents,
+                           struct err *e)
+{
+    const struct plan *p = job->p;
+    const struct optimize_networks networks = {&p->vqgan, &p->clip, &p->perceptual};
+    struct optimize_settings settings = p->settings;
+    settings.random_seed = plan_case_seed(p, job->n);
+    optimize_close(job->o);
+    job->o = optimize_open(s, &networks, &settings, p->models, parents, p->vq_height,
+                           p->vq_width, p->run->progress, e);
+    str_clear(&job->csv);
+    losses_add_header(&job->csv, p);
+    return job->o != NULL;
+}
+
+/* From the last checkpoint, if there is one; previews before it are there already. */
+static void go_on(struct job *job)
+{
+    const struct plan *p = job->p;
+    int64_t done = optimize_epochs_done(job->o);
+    while (job->next_preview < p->results &&
+           plan_preview_epoch(p, job->next_preview) < done)
+        job->next_preview++;
+    if (done > 0)
+        progress_note(p->run->progress, NOTE_INFO, "case %s: going on from epoch %lld",
+                      p->case_names[job->n], (long long)done);
+}
+
 static bool open_job(struct job *job, tc_scope *s, const struct image_tensor *images,
                      struct err *e)
 {
     const struct plan *p = job->p;
     struct image parents[OPTIONS_MAX_MODELS] = {{0}};
-    const struct optimize_networks networks = {&p->vqgan, &p->clip, &p->perceptual};
-    struct optimize_settings settings = p->settings;
-    settings.random_seed = plan_case_seed(p, job->n);
-    if (read_parents(p, job->n, images, parents, e))
-        job->o = optimize_open(s, &networks, &settings, p->models, parents, p->vq_height,
-                               p->vq_width, p->run->progress, e);
+    bool fits = true;
+    bool ok = checkpoint_open(&job->checkpoint, p, job->n, e) &&
+              read_parents(p, job->n, images, parents, e) &&
+              open_optimizer(job, s, parents, e) &&
+              checkpoint_restore(&job->checkpoint, job->o, &job->csv, &fits, e) &&
+              (fits || open_optimizer(job, s, parents, e));
     for (int m = 0; m < p->models; m++)
         image_free(&parents[m]);
-    losses_add_header(&job->csv, p);
-    return job->o != NULL;
+    if (ok)
+        go_on(job);
+    return ok;
 }
 
 static bool judge(const struct job *job, struct err *e)
@@ -150,6 +194,9 @@ static bool judge(const struct job *job, struct err *e)
         return false;
     }
     p->outcomes[job->n] = outcome;
+    if (!record_add_outcome(p->run->record, job->n, losses_write_outcome,
+                            &(struct losses_case){p, job->n}, e))
+        return false;
     struct str line = {0};
     losses_add_verdict(&line, p, job->n);
     progress_note(p->run->progress, NOTE_INFO, "%s", str_text(&line));
@@ -178,7 +225,7 @@ static bool keep_best(const struct job *job, struct err *e)
 {
     struct err failure = {0};
     bool ok = publish_picture(job, RESULT_BEST, OPTIMIZE_BEST, &failure) &&
-              publish_losses(job, &failure);
+              finish_losses(job, &failure);
     give_up(job->p, job->n, "nonfinite");
     if (ok || failure.code == ERR_NONFINITE)
         return true;
@@ -189,8 +236,8 @@ static bool keep_best(const struct job *job, struct err *e)
 static bool finish(const struct job *job, struct err *e)
 {
     return publish_picture(job, RESULT_FINAL, OPTIMIZE_LATEST, e) &&
-           publish_picture(job, RESULT_BEST, OPTIMIZE_BEST, e) &&
-           publish_losses(job, e) && judge(job, e);
+           publish_picture(job, RESULT_BEST, OPTIMIZE_BEST, e) && finish_losses(job, e) &&
+           judge(job, e);
 }
 
 static bool make_case(struct plan *p, tc_scope *root, int64_t n,
@@ -209,6 +256,9 @@ static bool make_case(struct plan *p, tc_scope *root, int64_t n,
     }
     if (!ok)
         *e = failure;
+    if (ok)
+        checkpoint_remove(&job.checkpoint);
+    checkpoint_close(&job.checkpoint);
     optimize_close(job.o);
     str_free(&job.csv);
     tc_pop(s, NULL);
@@ -225,9 +275,15 @@ static bool load_networks(struct plan *p, tc_scope *root, struct err *e)
 bool optimizing_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
                      struct err *e)
 {
-    record_set_part(p->run->record, "optimize", losses_write_outcomes, p);
-    bool ok = load_networks(p, root, e);
+    bool done = plan_results_are_done(p);
+    bool ok = done || load_networks(p, root, e);
     for (int64_t n = 0; ok && n < p->cases; n++) {
+        plan_announce(p, n);
+        if (plan_case_is_done(p, n))
+            continue;
+        ok = stop_check(e);
+        if (!ok)
+            break;
         if (plan_has_parents(p, n))
             ok = make_case(p, root, n, images, e);
         else

@@ -2,7 +2,18 @@
  * to generate.c and the reading of pictures from elsewhere to import.c. */
 #include "stages/parents.h"
 
+#include "base/sha256.h"
+#include "base/stop.h"
+#include "base/str.h"
 #include "run/record.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void hash_pixels(const struct image *picture, char hex[SHA256_HEX])
+{
+    sha256_bytes(picture->rgb, (size_t)picture->width * (size_t)picture->height * 3, hex);
+}
 
 bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
                      const struct image *picture, double seconds,
@@ -11,27 +22,122 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
     struct record *r = p->run->record;
     int cell = plan_parent_cell(p, index_case, index_model);
     const struct image_text *texts;
+    char pixels[SHA256_HEX];
+    hash_pixels(picture, pixels);
     int count = record_cell_texts(r, cell, &texts, e);
     bool ok = count > 0 &&
               image_tensor_write(images, index_case, index_model, picture, e) &&
               image_write_png(picture, record_cell_path(r, cell), texts, count, e) &&
-              record_cell_done(r, cell, seconds, e);
+              record_cell_done(r, cell, pixels, seconds, e);
     if (ok && p->results == 0) /* elsewhere parents are a step on the way */
         progress_made(p->run->progress, record_cell_path(r, cell));
     return ok;
 }
 
+/* Pictures from elsewhere */
+
+static bool check_same(const struct plan *p, int64_t n, int m,
+                       const struct image *picture, struct err *e)
+{
+    char hex[SHA256_HEX];
+    const char *kept = record_cell_pixels(p->run->record, plan_parent_cell(p, n, m));
+    hash_pixels(picture, hex);
+    if (strcmp(hex, kept) == 0)
+        return true;
+    err_set(e, ERR_INPUT,
+            "%s: case %s, model %s: found another picture than the one that the run in "
+            "%s began with, expected the same",
+            STR_SHOW(p->import.path), p->case_names[n], p->model_names[m],
+            STR_SHOW(p->run->record->directory));
+    return err_hint(e, "--force instead of --resume starts over");
+}
+
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e)
 {
+    const struct record *r = p->run->record;
     for (int64_t n = 0; n < p->cases; n++) {
         for (int m = 0; m < p->models; m++) {
             struct image picture = {0};
-            bool ok = import_read(&p->import, n, p->import_index[m], &picture, e) &&
-                      parents_publish(p, n, m, &picture, 0, images, e);
+            bool ok = stop_check(e) &&
+                      import_read(&p->import, n, p->import_index[m], &picture, e);
+            if (ok && record_cell_is_done(r, plan_parent_cell(p, n, m)))
+                ok = check_same(p, n, m, &picture, e);
+            else
+                ok = ok && parents_publish(p, n, m, &picture, 0, images, e);
             image_free(&picture);
             if (!ok)
                 return false;
         }
     }
     return true;
+}
+
+/* The image tensor */
+
+/* The picture beside the tensor holds the same pixels, and its own hash has been looked
+ * at. */
+static bool put_back(const struct plan *p, int64_t n, int m, struct image_tensor *images,
+                     struct err *e)
+{
+    const struct record *r = p->run->record;
+    const char *path = record_cell_path(r, plan_parent_cell(p, n, m));
+    struct image picture = {0};
+    bool ok = image_read(&picture, path, NULL, e) &&
+              image_tensor_write(images, n, m, &picture, e);
+    image_free(&picture);
+    return ok;
+}
+
+/* *lost counts the parts that were put back. */
+static bool restore(const struct plan *p, struct image_tensor *images, int64_t *lost,
+                    struct err *e)
+{
+    const struct record *r = p->run->record;
+    for (int64_t n = 0; n < p->cases; n++) {
+        for (int m = 0; m < p->models; m++) {
+            int cell = plan_parent_cell(p, n, m);
+            struct image picture = {0};
+            char hex[SHA256_HEX];
+            if (!record_cell_is_done(r, cell))
+                continue;
+            if (!image_tensor_read(images, n, m, &picture, e))
+                return false;
+            hash_pixels(&picture, hex);
+            image_free(&picture);
+            if (strcmp(hex, record_cell_pixels(r, cell)) == 0)
+                continue;
+            (*lost)++;
+            if (!put_back(p, n, m, images, e))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool is_this_run(const struct plan *p, const struct image_tensor *t)
+{
+    return t->cases == p->cases && t->models == p->models && t->height == p->height &&
+           t->width == p->width;
+}
+
+bool parents_open(const struct plan *p, struct image_tensor *images, struct err *e)
+{
+    const char *path = record_file_path(p->run->record, "images.npy");
+    struct err damaged = {0};
+    int64_t lost = 0;
+    bool resumed = record_is_resumed(p->run->record) && access(path, F_OK) == 0;
+    bool open = resumed && image_tensor_reopen(images, path, &damaged);
+    if (open && !is_this_run(p, images)) {
+        image_tensor_close(images, &damaged);
+        open = false;
+    }
+    if (!open &&
+        !image_tensor_create(images, path, p->cases, p->models, p->height, p->width, e))
+        return false;
+    bool ok = restore(p, images, &lost, e);
+    if (ok && lost > 0)
+        progress_note(p->run->progress, NOTE_WARNING,
+                      "%s: %lld pictures were lost there: put back from images/",
+                      STR_SHOW(path), (long long)lost);
+    return ok;
 }

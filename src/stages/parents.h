@@ -9,7 +9,12 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
                      const struct image *picture, double seconds,
                      struct image_tensor *images, struct err *e);
 
-/* Copies the pictures of --images into the run. */
+/* Copies the pictures of --images into the run. Those that it has already must be the
+ * same (ERR_INPUT). */
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e);
+
+/* Opens the image tensor of the run, or makes it. What a run that is gone on with has
+ * made is there afterwards: a part that was lost is put back from its picture. */
+bool parents_open(const struct plan *p, struct image_tensor *images, struct err *e);
 
 #endif

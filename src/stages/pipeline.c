@@ -2,6 +2,7 @@
  * asked for to src/cli. */
 #include "diffens/stages.h"
 
+#include "base/stop.h"
 #include "run/record.h"
 #include "stages/generate.h"
 #include "stages/mixtures.h"
@@ -34,9 +35,7 @@ static tc_scope *open_device(const struct run *run, struct err *e)
 static bool make_parents(const struct plan *p, tc_scope *root,
                          struct image_tensor *images, struct err *e)
 {
-    const char *path = record_file_path(p->run->record, "images.npy");
-    return image_tensor_create(images, path, p->cases, p->models, p->height, p->width,
-                               e) &&
+    return parents_open(p, images, e) &&
            (p->diffusers ? generate_parents(p, root, images, e)
                          : parents_import(p, images, e));
 }
@@ -73,22 +72,71 @@ static bool check_finite(const struct plan *p, struct err *e)
                    record_cell_path(p->run->record, first), missing, cells);
 }
 
-static bool run_plan(struct plan *p, tc_scope *root, struct err *e)
+/* All of it is there: only what --images names and images.npy are looked at again. */
+static bool confirm(struct plan *p, struct err *e)
 {
     struct image_tensor images = {0};
-    bool ok = record_begin(p->run->record, e) && make_parents(p, root, &images, e) &&
-              make_results(p, root, &images, e) && sheet_write(p, e);
+    bool ok =
+        parents_open(p, &images, e) && (p->diffusers || parents_import(p, &images, e));
+    ok = image_tensor_close(&images, e) && ok;
+    if (!ok)
+        return false;
+    for (int m = 0; m < p->models; m++)
+        plan_announce_parents(p, m);
+    for (int64_t n = 0; n < p->cases; n++)
+        plan_announce(p, n);
+    progress_note(p->run->progress, NOTE_INFO, "%s is complete: nothing to do",
+                  p->run->record->directory);
+    return true;
+}
+
+static bool make_all(struct plan *p, tc_scope *root, struct err *e)
+{
+    struct image_tensor images = {0};
+    bool ok = stop_check(e) && record_begin(p->run->record, e) &&
+              make_parents(p, root, &images, e) && make_results(p, root, &images, e) &&
+              stop_check(e) && sheet_write(p, e);
     ok = image_tensor_close(&images, e) && ok;
     return ok && record_complete(p->run->record, e) && check_finite(p, e);
+}
+
+/* The message says how far it came. */
+static bool stop(const struct plan *p, struct err *e)
+{
+    struct err failure = {0};
+    if (!record_stop(p->run->record, &failure)) {
+        *e = failure;
+        return false;
+    }
+    *e = (struct err){0};
+    return err_set(e, ERR_STOPPED, "%s: %d of %d pictures are done in %s", stop_reason(),
+                   plan_cells_done(p), plan_cell_count(p), p->run->record->directory);
+}
+
+static bool run_plan(struct plan *p, struct err *e)
+{
+    const struct run *run = p->run;
+    bool complete = false;
+    if (run->options->resume && !record_resume(run->record, &complete, run->progress, e))
+        return false;
+    if (complete)
+        return confirm(p, e);
+    plan_keep_networks(p);
+    if (!plan_check_disk(p, e))
+        return false;
+    tc_scope *root = open_device(run, e);
+    bool ok = root && record_check_machine(run->record, run->progress, e) &&
+              make_all(p, root, e);
+    tc_close(root);
+    if (!ok && e->code == ERR_STOPPED)
+        return stop(p, e);
+    return ok;
 }
 
 bool pipeline_run(const struct run *run, struct err *e)
 {
     struct plan p = {0};
-    bool ok = plan_make(&p, run, e);
-    tc_scope *root = ok ? open_device(run, e) : NULL;
-    ok = root && run_plan(&p, root, e);
-    tc_close(root);
+    bool ok = plan_make(&p, run, e) && run_plan(&p, e);
     plan_close(&p);
     return ok;
 }

@@ -77,8 +77,24 @@ int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
                       int index_mixture);
 int plan_cell_count(const struct plan *p);
 
-/* Whether all parents of a case are published. */
+/* Whether all parents of a case are published; all pictures of a model; all results of a
+ * case with what is said of them; those of all cases. */
 bool plan_has_parents(const struct plan *p, int64_t index_case);
+bool plan_model_is_done(const struct plan *p, int index_model);
+bool plan_case_is_done(const struct plan *p, int64_t index_case);
+bool plan_results_are_done(const struct plan *p);
+int plan_cells_done(const struct plan *p);
+
+/* Reports the pictures that a run before this one has made: the results of a case, or,
+ * where parents are the results, those by a model. */
+void plan_announce(const struct plan *p, int64_t index_case);
+void plan_announce_parents(const struct plan *p, int index_model);
+
+/* Networks that have nothing left to do in a run that is gone on with are not read. */
+void plan_keep_networks(const struct plan *p);
+
+/* ERR_OUTPUT where the disk has no room for what is still to be made. */
+bool plan_check_disk(const struct plan *p, struct err *e);
 
 /* optimize: the random seed of a case, the epochs before preview `result`, the name of a
  * case's table of losses in the run directory (written into `out`). */

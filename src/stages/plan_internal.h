@@ -13,8 +13,7 @@ bool plan_shares(const struct plan *p, const struct option_weights *set, double 
  * optimisation. */
 bool plan_optimize(struct plan *p, struct err *e);
 
-/* Plans the cells, files and networks of the record, and checks that the disk has room.
- */
+/* Plans the cells, files and networks of the record. */
 bool plan_record(const struct plan *p, struct err *e);
 
 /* Warns of weight files that name classes or functions beside their tensors; with

@@ -1,5 +1,5 @@
 /* plan_record.c: the cells, files and networks of a planned run, as its record lists
- * them, and whether there is room for them. Leaves what they are to plan.c. */
+ * them. Leaves what they are to plan.c, and what becomes of them to plan_done.c. */
 #include "stages/plan_internal.h"
 
 #include "base/checked.h"
@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 int plan_parent_cell(const struct plan *p, int64_t index_case, int index_model)
 {
@@ -33,14 +32,6 @@ int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
 int plan_cell_count(const struct plan *p)
 {
     return (int)(p->cases * (p->models + p->results));
-}
-
-bool plan_has_parents(const struct plan *p, int64_t n)
-{
-    for (int m = 0; m < p->models; m++)
-        if (!record_cell_is_done(p->run->record, plan_parent_cell(p, n, m)))
-            return false;
-    return true;
 }
 
 /* A parent as the record describes it; the texts stay the plan's. */
@@ -211,36 +202,29 @@ static bool add_networks(const struct plan *p, struct err *e)
                        &p->perceptual.heads_network, e);
 }
 
-/* An upper bound: the tensor, and every picture as if PNG saved nothing. */
-static bool check_disk(const struct plan *p, struct err *e)
+/* Cells are counted in an int, their bytes in 64 bits. */
+static bool check_count(const struct plan *p, struct err *e)
 {
     uint64_t cells, results, bytes, mixed = (uint64_t)(p->vq_height * p->vq_width * 3);
-    struct statvfs disk;
-    if (!checked_mul_u64((uint64_t)p->cases, (uint64_t)p->models, &cells) ||
-        !checked_mul_u64(cells, 2 * (uint64_t)(p->height * p->width * 3), &bytes) ||
-        !checked_mul_u64((uint64_t)p->cases, (uint64_t)p->results, &results) ||
-        !checked_mul_u64(results, mixed, &mixed) ||
-        !checked_add_u64(bytes, mixed, &bytes) ||
-        !checked_add_u64(cells, results, &cells) || cells > INT32_MAX)
-        return err_set(e, ERR_USAGE,
-                       "found %lld cases of %d models of %lld x %lld pixels, "
-                       "expected fewer: their size overflows",
-                       (long long)p->cases, p->models, (long long)p->height,
-                       (long long)p->width);
-    if (statvfs(p->run->record->directory, &disk) != 0)
-        return true; /* a file system that cannot tell is found out by writing */
-    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    if (bytes <= free_bytes)
+    if (checked_mul_u64((uint64_t)p->cases, (uint64_t)p->models, &cells) &&
+        checked_mul_u64(cells, 2 * (uint64_t)(p->height * p->width * 3), &bytes) &&
+        checked_mul_u64((uint64_t)p->cases, (uint64_t)p->results, &results) &&
+        checked_mul_u64(results, mixed, &mixed) &&
+        checked_add_u64(bytes, mixed, &bytes) &&
+        checked_add_u64(cells, results, &cells) && cells <= INT32_MAX &&
+        bytes <= INT64_MAX / 2)
         return true;
-    return err_set(e, ERR_OUTPUT,
-                   "%s: found %llu bytes free, expected %llu for %lld cases of "
-                   "%d models",
-                   STR_SHOW(p->run->record->directory), (unsigned long long)free_bytes,
-                   (unsigned long long)bytes, (long long)p->cases, p->models);
+    return err_set(e, ERR_USAGE,
+                   "found %lld cases of %d models of %lld x %lld pixels, "
+                   "expected fewer: their size overflows",
+                   (long long)p->cases, p->models, (long long)p->height,
+                   (long long)p->width);
 }
 
 bool plan_record(const struct plan *p, struct err *e)
 {
+    if (!check_count(p, e))
+        return false;
     for (int64_t n = 0; n < p->cases; n++)
         if (!add_parent_cells(p, n, e))
             return false;
@@ -249,6 +233,5 @@ bool plan_record(const struct plan *p, struct err *e)
             return false;
     record_set_axes(p->run->record, p->cases, (char *const *)p->case_names, p->models,
                     p->model_names);
-    return record_add_file(p->run->record, "images.npy", e) && add_networks(p, e) &&
-           check_disk(p, e);
+    return record_add_file(p->run->record, "images.npy", e) && add_networks(p, e);
 }

@@ -143,6 +143,11 @@ static bool publish(const struct plan *p, const struct figure *f, struct err *e)
     int count = record_figure_texts(r, &texts, e);
     if (count == 0 || !figure_write(f, r->directory, texts, count, NULL, e))
         return false;
+    for (int page = 0; page < figure_pages(f); page++) {
+        char name[32];
+        if (!record_file_done(r, figure_page_name(page, name), e))
+            return false;
+    }
     progress_note(p->run->progress, NOTE_INFO, "figure: %s/figure.png", r->directory);
     return true;
 }

@@ -83,7 +83,11 @@ static bool begin(struct record *r, const char *directory, struct err *e)
     if (!record_open(r, directory, &about, e))
         return false;
     record_set_axes(r, 1, cases, 2, models);
-    bool ok = record_set_machine(r, "cpu", "fp32", 2, e) &&
+    int network = record_add_network(r, "diffuser", "poster", "poster", e);
+    bool ok = network == 0 &&
+              record_add_weights(r, network, "weights.bin", "unet/weights.bin", e) &&
+              record_add_weights(r, network, "weights.bin", "unet/weights.bin", e) &&
+              record_set_machine(r, "cpu", "fp32", 2, e) &&
               record_add_cell(r, &parent_cell, e) == 0 &&
               record_add_cell(r, &mixed_cell, e) == 1 &&
               record_add_file(r, "images.npy", e) && record_begin(r, e);
@@ -96,8 +100,8 @@ static bool make_and_begin(struct record *r, bool force, struct err *e)
 {
     char *path = NULL;
     bool made;
-    bool ok =
-        run_directory_make("run", "blend", force, &path, &made, e) && begin(r, path, e);
+    bool ok = run_directory_make("run", "blend", false, &path, &made, e) &&
+              (force || run_directory_check_new(path, e)) && begin(r, path, e);
     free(path);
     return ok;
 }
@@ -186,15 +190,16 @@ static void test_life_of_a_run(void)
     CHECK(make_and_begin(&r, false, &e));
     CHECK_STR(e.message, "");
     check_record("running", "planned");
-    int network = record_add_network(&r, "diffuser", "poster", "poster", &e);
-    CHECK(record_add_weights(&r, network, "weights.bin", "unet/weights.bin", &e));
-    CHECK(record_add_weights(&r, network, "weights.bin", "unet/weights.bin", &e));
     CHECK_STR(record_cell_path(&r, 0), "run/images/000_poster.png");
     CHECK_STR(record_file_path(&r, "images.npy"), "run/images.npy");
     write_file(record_cell_path(&r, 0), "picture");
     write_file(record_cell_path(&r, 1), "mixture");
-    CHECK(record_cell_done(&r, 0, 1.5, &e) && record_cell_done(&r, 1, 0.5, &e));
+    CHECK(record_cell_done(&r, 0, NULL, 1.5, &e));
+    CHECK(record_cell_done(&r, 1, NULL, 0.5, &e));
+    CHECK(is_there("run/run.journal"));
+    check_record("running", "planned");
     CHECK(record_complete(&r, &e));
+    CHECK(!is_there("run/run.journal"));
     check_record("complete", "done");
     record_close(&r);
 }
@@ -302,9 +307,12 @@ static void test_picture_records(void)
     record_close(&r);
 }
 
-static void write_part(struct json_writer *w, const void *user)
+static void write_outcome(struct json_writer *w, const void *user)
 {
+    json_write_open_object(w);
+    json_write_key(w, "case");
     json_write_string(w, user);
+    json_write_close(w);
 }
 
 static void test_optimized_pictures(void)
@@ -313,6 +321,7 @@ static void test_optimized_pictures(void)
     struct err e = {0};
     const struct image_text *texts;
     struct options o = options;
+    o.command = COMMAND_OPTIMIZE;
     o.optimize = (struct option_optimize){
         .seed = "/home/me/grey.png", .epochs = 800, .rate = 0.35, .crops = "1x1"};
     struct record_about optimizing = about;
@@ -338,13 +347,21 @@ static void test_optimized_pictures(void)
     CHECK_HAS(texts[1].text, "Optimize seed: grey.png, Epochs: 50");
     record_close(&r);
 
-    CHECK(make_and_begin(&r, true, &e));
-    record_set_part(&r, "optimize", write_part, "what a stage says");
+    char *path = NULL;
+    bool made;
+    CHECK(run_directory_make("optimized", "optimize", false, &path, &made, &e));
+    CHECK(record_open(&r, path, &optimizing, &e));
+    record_set_axes(&r, 1, (char *[]){"000"}, 1, (const char *[]){"poster"});
+    CHECK(record_begin(&r, &e));
+    CHECK(!record_has_outcome(&r, 0));
+    CHECK(record_add_outcome(&r, 0, write_outcome, "000", &e));
+    CHECK(record_has_outcome(&r, 0));
     CHECK(record_complete(&r, &e));
     record_close(&r);
+    free(path);
     struct json_document d = {0};
-    CHECK(json_read(&d, "run/run.json", 1 << 20, &e));
-    CHECK_STR(json_get(d.root, "optimize")->text, "what a stage says");
+    CHECK(json_read(&d, "optimized/run.json", 1 << 20, &e));
+    CHECK_STR(json_get(json_get(d.root, "optimize")->child, "case")->text, "000");
     json_free(&d);
 }
 
@@ -363,7 +380,7 @@ static void test_collisions_and_failures(void)
     CHECK(make_and_begin(&r, true, &e));
     record_cell_failed(&r, 1, "nonfinite");
     write_file(record_cell_path(&r, 0), "picture");
-    CHECK(record_cell_done(&r, 0, 1, &e));
+    CHECK(record_cell_done(&r, 0, NULL, 1, &e));
     CHECK(record_complete(&r, &e));
     record_close(&r);
     struct json_document d = {0};

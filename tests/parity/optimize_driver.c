@@ -12,6 +12,7 @@
  * that the straight-through gradient is the gradient of: f(z) = loss(decode(q0 + p(z) -
  * p0)), where p(z) is what goes into the codebook, and p0 and q0 are what goes in and
  * comes out at the start. */
+#include "base/str.h"
 #include "diffens/optimize.h"
 #include "io/safetensors.h"
 #include "models/clip.h"
@@ -261,7 +262,8 @@ static bool loop(const struct job *job, struct optimize *o, struct err *e)
         losses += width;
         *rates++ = row.skipped ? 0 : row.rate;
     }
-    return !job->save || optimize_save(o, job->save, "driver", e);
+    const struct str nothing = {0};
+    return !job->save || optimize_save(o, job->save, "driver", &nothing, e);
 }
 
 static bool keep_report(struct optimize *o, struct err *e)
@@ -367,8 +369,9 @@ static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file 
         o = optimize_open(root, &networks, &job->settings, count, parents,
                           parents[0].height, parents[0].width, NULL, e);
     ok = o != NULL;
+    struct str text = {0};
     if (ok && job->restore)
-        ok = optimize_restore(o, job->restore, "driver", &found, NULL, e);
+        ok = optimize_restore(o, job->restore, "driver", &text, &found, NULL, e);
     if (ok) {
         job->until = job->until ? job->until : job->settings.epochs;
         keep(root, "start", o->now.z);
@@ -376,6 +379,7 @@ static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file 
         ok = job->directions ? check_gradient(o, job->directions, e)
                              : found && loop(job, o, e) && finish(o, job, e);
     }
+    str_free(&text);
     optimize_close(o);
     perceptual_close(&perceptual);
     clip_close(&clip);

@@ -1,0 +1,112 @@
+"""Runs that are killed and gone on with, and whether they end as one that was not: what
+tests/pipeline/test_resume.py and scripts/stress-kill share."""
+
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import time
+
+import numpy
+
+TIMES = {"seconds"}           # of a cell
+CALLS = {"arguments"}         # of the record: --resume is among them
+OUTPUT = {"resume", "force", "out", "time-limit", "quiet", "progress"}
+
+
+def scrubbed(record):
+    """The record without what depends on the clock and on how often it was started."""
+    record = {key: value for key, value in record.items() if key not in CALLS}
+    record["options"] = {k: v for k, v in record["options"].items() if k not in OUTPUT}
+    record["cells"] = [{k: v for k, v in cell.items() if k not in TIMES}
+                       for cell in record["cells"]]
+    return record
+
+
+def contents(run):
+    """Every file of a run directory by name: its bytes, or the scrubbed record."""
+    run = pathlib.Path(run)
+    found = {str(path.relative_to(run)): path.read_bytes()
+             for path in run.rglob("*") if path.is_file()}
+    found["run.json"] = scrubbed(json.loads(found["run.json"]))
+    return found
+
+
+def differences(run, reference):
+    """Names of the files that differ, are missing or are too many."""
+    left, right = contents(run), contents(reference)
+    return sorted(name for name in left.keys() | right.keys()
+                  if left.get(name) != right.get(name))
+
+
+def save_parents(path, cases=2, models=2, size=64):
+    """An image tensor of random blocks."""
+    blocks = numpy.random.default_rng(5).integers(
+        0, 256, (cases, models, size // 8, size // 8, 3), numpy.uint8)
+    numpy.save(path, blocks.repeat(8, axis=2).repeat(8, axis=3))
+    return path
+
+
+def commands(ensemble, parents):
+    """The three commands at their smallest, as argument lists without --out."""
+    common = ["--ensemble", ensemble, "--threads", 1]
+    drawing = ["--prompts", parents.with_suffix(".txt"), "--steps", 4, "--size", "64x64",
+               "--batch", 2]
+    parents.with_suffix(".txt").write_text("a cat\na dog\na house\n")
+    return {
+        "generate": ["generate", *common, *drawing],
+        "blend": ["blend", *common, *drawing, "--gamma", "0:1:3", "--layer", "all"],
+        "optimize": ["optimize", *common, "--images", parents, "--epochs", 40, "--crops",
+                     "1x1,3x0.5", "--save-every", 10, "--checkpoint-every", 0.05]}
+
+
+def run_killed(program, arguments, out, kills, longest, seed):
+    """Starts with --resume and kills after a random time, `kills` times at most, then lets
+    it end. Returns how many kills came before the end."""
+    chance = random.Random(seed)
+    command = [str(word) for word in (program, *arguments, "--out", out, "--resume", "-q")]
+    done = 0
+    while True:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if done < kills:
+            try:
+                process.wait(chance.uniform(0.2, 1) * longest)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        error = process.communicate()[1]
+        if process.returncode == 0:
+            return done
+        if process.returncode != -signal.SIGKILL:
+            raise AssertionError(f"seed {seed}, after {done} kills: {error}")
+        done += 1
+
+
+def measure(program, arguments, out):
+    """An undisturbed run, and its seconds."""
+    before = time.monotonic()
+    subprocess.run([str(word) for word in (program, *arguments, "--out", out, "-q")],
+                   check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return time.monotonic() - before
+
+
+def stress(program, ensemble, folder, kills, seed=0, say=lambda line: None):
+    """At least `kills` kills spread over the three commands; raises where a run ends with
+    other bytes, or leaves something behind."""
+    parents = save_parents(folder / "parents.npy")
+    work = commands(ensemble, parents)
+    seconds = {name: measure(program, arguments, folder / name)
+               for name, arguments in work.items()}
+    total, number = 0, 0
+    while total < kills:
+        name = list(work)[number % len(work)]
+        out = folder / f"{name}-{number}"
+        share = min(10, kills - total)
+        made = run_killed(program, work[name], out, share, seconds[name], seed + number)
+        wrong = differences(out, folder / name)
+        if wrong:
+            raise AssertionError(f"{out}, seed {seed + number}: differs in {wrong}")
+        total, number = total + made, number + 1
+        say(f"{total} kills, {number} runs: {name} is the same after {made}")
+    return total

@@ -1,0 +1,274 @@
+"""Runs that are stopped, killed, locked out or out of disk, and gone on with."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from killing import commands, contents, differences, save_parents, stress
+
+
+
+@pytest.fixture(scope="module")
+def work(build, critical, tmp_path_factory):
+    """{command: (arguments, an undisturbed run of it)}"""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    made = {}
+    for name, arguments in commands(critical, save_parents(folder / "p.npy")).items():
+        arguments = [str(word) for word in arguments]
+        subprocess.run([build / "diffens", *arguments, "--out", folder / name, "-q"],
+                       check=True, stdout=subprocess.DEVNULL)
+        made[name] = arguments, folder / name
+    return made
+
+
+@pytest.fixture
+def start(build):
+    """Starts the program; what it says comes through a pipe."""
+    running = []
+
+    def run(*arguments, **options):
+        process = subprocess.Popen([build / "diffens", *map(str, arguments)], text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, **options)
+        running.append(process)
+        return process
+    yield run
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def signal_at(process, pattern, number):
+    """Sends a signal when the program says so; returns all that it said."""
+    said = ""
+    for line in process.stderr:
+        said += line
+        if re.search(pattern, line):
+            process.send_signal(number)
+            break
+    said += process.stderr.read()
+    process.wait()
+    return said
+
+
+@pytest.mark.parametrize("name, phase, number", [
+    ("generate", "generate:", signal.SIGTERM), ("blend", "generate:", signal.SIGUSR1),
+    ("blend", "blend:", signal.SIGHUP), ("optimize", "optimize:", signal.SIGXCPU)])
+def test_signals_save_and_the_run_goes_on(work, start, diffens, tmp_path, name, phase, number):
+    arguments, reference = work[name]
+    process = start(*arguments, "--out", tmp_path / "run")
+    said = signal_at(process, phase, number)
+    assert process.returncode == 75, said
+    assert f"diffens: stopped: {signal.Signals(number).name}: " in said
+    assert "--resume" in said.splitlines()[-1]
+    assert json.loads((tmp_path / "run/run.json").read_text())["state"] == "stopped"
+    left = {p.name for p in (tmp_path / "run").iterdir()}
+    assert not left & {"run.lock", "run.journal"}
+    diffens(*arguments, "--out", tmp_path / "run", "--resume")
+    assert differences(tmp_path / "run", reference) == []
+
+
+def test_interrupt_names_the_command_and_dies_by_the_signal(work, start, tmp_path):
+    arguments, reference = work["optimize"]
+    process = start(*arguments, "--out", tmp_path / "a run")
+    said = signal_at(process, "optimize:", signal.SIGINT)
+    assert process.returncode == -signal.SIGINT, said
+    command = said.splitlines()[-1].partition("go on with: ")[2]
+    assert command.endswith(" --resume") and f"'{tmp_path}/a run'" in command
+    subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
+    assert differences(tmp_path / "a run", reference) == []
+
+
+def test_time_limits_until_done(work, diffens, build, tmp_path):
+    arguments, reference = work["optimize"]
+    limit, stops = 0.5, 0
+    for _ in range(60):
+        result = subprocess.run(
+            [build / "diffens", *arguments, "--out", tmp_path / "run", "--resume",
+             "--time-limit", str(limit)], capture_output=True, text=True)
+        if result.returncode == 0:
+            break
+        assert result.returncode == 75, result.stderr
+        assert "stopped" in result.stderr and "--time-limit" in result.stderr
+        limit, stops = limit * 1.3, stops + 1
+    assert result.returncode == 0 and stops > 0
+    assert differences(tmp_path / "run", reference) == []
+
+
+def test_twenty_kills(build, critical, tmp_path):
+    assert stress(build / "diffens", critical, tmp_path, kills=20, seed=1) >= 20
+
+
+def test_a_finished_run_does_nothing(work, diffens, tmp_path):
+    for name, (arguments, reference) in work.items():
+        run = tmp_path / name
+        shutil.copytree(reference, run)
+        times = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+        first = diffens(*arguments, "--out", run, "--resume")
+        assert "nothing to do" in first.stderr
+        assert len(first.stdout.splitlines()) == {"generate": 6, "blend": 27, "optimize": 4}[name]
+        assert {path: path.stat().st_mtime_ns
+                for path in run.rglob("*") if path.is_file()} == times
+
+
+def test_a_finished_run_reads_no_weights(work, build, critical, tmp_path):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    for name, (arguments, reference) in work.items():
+        run = tmp_path / name
+        shutil.copytree(reference, run)
+        traced = subprocess.run(
+            ["strace", "-f", "-y", "-o", tmp_path / "trace", "-e", "trace=read,pread64,mmap",
+             build / "diffens", *arguments, "--out", run, "--resume"],
+            capture_output=True, text=True)
+        if "PTRACE" in traced.stderr:
+            pytest.skip("strace may not trace here")
+        assert traced.returncode == 0, traced.stderr
+        for line in (tmp_path / "trace").read_text().splitlines():
+            read = re.search(r"pread64\(\d+<(.*\.safetensors)>.* = (\d+)$", line)
+            assert not re.search(r"(read|mmap)\(.*\.safetensors>", line) or read, line
+            if read:  # names and shapes, not what follows them
+                with open(read[1], "rb") as file:
+                    header = 8 + int.from_bytes(file.read(8), "little")
+                assert int(read[2]) <= header, line
+
+
+def test_missing_files_are_made_again(work, diffens, tmp_path):
+    arguments, reference = work["blend"]
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    for lost in ("images/001_a.png", "blend/000_prequant_g0.5.png", "figure.png"):
+        (run / lost).unlink()
+    result = diffens(*arguments, "--out", run, "--resume")
+    assert "2 files that were finished are gone" in result.stderr
+    assert "model b" not in result.stderr
+    assert differences(run, reference) == []
+    (run / "images.npy").unlink()
+    diffens(*arguments, "--out", run, "--resume")
+    assert differences(run, reference) == []
+    with open(run / "images.npy", "r+b") as tensor:
+        tensor.seek(-100, os.SEEK_END)
+        tensor.write(bytes(100))
+    result = diffens(*arguments, "--out", run, "--resume")
+    assert "put back" in result.stderr
+    assert differences(run, reference) == []
+
+
+def test_lost_previews_begin_the_case_anew(work, start, diffens, tmp_path):
+    arguments, reference = work["optimize"]
+    run = tmp_path / "run"
+    signal_at(start(*arguments, "--out", run), r"case 000, step (1[2-9]|[23])", signal.SIGTERM)
+    assert (run / "checkpoints/000.safetensors").exists()
+    (run / "optimize/000_epoch10.png").unlink()
+    diffens(*arguments, "--out", run, "--resume")
+    assert differences(run, reference) == []
+
+
+@pytest.mark.parametrize("damage", ["latest", "both"])
+def test_damaged_checkpoints(work, start, diffens, tmp_path, damage):
+    arguments, reference = work["optimize"]
+    run = tmp_path / "run"
+    signal_at(start(*arguments, "--out", run), r"case 000, step (1[2-9]|[23])", signal.SIGTERM)
+    states = sorted((run / "checkpoints").iterdir())
+    assert [s.name for s in states] == ["000.safetensors", "000.safetensors.previous"]
+    for state in states[:1] if damage == "latest" else states:
+        bytes_ = bytearray(state.read_bytes())
+        bytes_[-300] ^= 1
+        state.write_bytes(bytes_)
+    result = diffens(*arguments, "--out", run, "--resume",
+                     status=0 if damage == "latest" else 3)
+    assert "000.safetensors: sha256" in result.stderr
+    if damage == "latest":
+        assert differences(run, reference) == []
+    else:
+        assert "to begin the case anew" in result.stderr
+
+
+def test_altered_files_are_refused(work, diffens, tmp_path):
+    arguments, reference = work["generate"]
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    (run / "images/000_b.png").write_bytes(b"forged")
+    result = diffens(*arguments, "--out", run, "--resume", status=3)
+    assert re.search(r"000_b.png: sha256: found [0-9a-f]{64}, expected [0-9a-f]{64}",
+                     result.stderr)
+    assert (run / "images/000_b.png").read_bytes() == b"forged"
+
+
+@pytest.mark.parametrize("change, field", [
+    (["--steps", "5"], "$.options.steps was number 4, now number 5"),
+    (["--models", "b,a"], "$.options.models"), (["--guidance", "3"], "$.options.guidance"),
+    (["--prompt", "a tree"], "$.options.prompt was null")])
+def test_another_run_is_refused(work, diffens, tmp_path, change, field):
+    arguments, reference = work["generate"]
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    before = contents(run)
+    if change[0] == "--prompt":
+        arguments = [a for a in arguments if a != "--prompts" and not a.endswith(".txt")]
+    if change[0] == "--steps":
+        arguments = [a for i, a in enumerate(arguments) if "--steps" not in arguments[i - 1:i + 1]]
+    result = diffens(*arguments, *change, "--out", run, "--resume", status=3)
+    assert field in result.stderr and "--force" in result.stderr
+    assert contents(run) == before
+    result = diffens(*arguments, "--out", run, "--resume", "--force", status=2)
+    assert "--resume and --force" in result.stderr
+
+
+def test_without_out_the_last_run_is_gone_on_with(work, build, tmp_path):
+    arguments, reference = work["generate"]
+    for expected in ("", "nothing to do"):
+        result = subprocess.run([build / "diffens", *arguments, "--resume"], cwd=tmp_path,
+                                capture_output=True, text=True, check=True)
+        assert expected in result.stderr
+    assert os.listdir(tmp_path / "diffens-runs") == ["generate-001"]
+    assert differences(tmp_path / "diffens-runs/generate-001", reference) == []
+
+
+def test_one_live_run_a_directory(work, start, diffens, tmp_path):
+    arguments, reference = work["optimize"]
+    run = tmp_path / "run"
+    first = start(*arguments, "--out", run)
+    while not (run / "run.json").exists():
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    for option in ("--resume", "--force"):
+        result = diffens(*arguments, "--out", run, option, status=8)
+        assert f"held by process {first.pid} on host" in result.stderr
+    first.kill()
+    first.wait()
+    result = diffens(*arguments, "--out", run, "--resume")
+    assert "taking over the lock" in result.stderr
+    assert differences(run, reference) == []
+
+
+def test_a_disk_that_is_too_small(work, diffens, tmp_path):
+    arguments, reference = work["blend"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+                      capture_output=True).returncode != 0:
+        pytest.skip("may not mount a tmpfs")
+    try:
+        result = diffens(*arguments, "--out", disk / "run", status=4)
+        assert re.search(r"disk/run: found \d+ bytes free, expected \d+", result.stderr)
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        diffens(*arguments, "--out", disk / "run", "--resume")
+        assert differences(disk / "run", reference) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_crash_says_so_and_leaves_no_temporaries(work, start, tmp_path):
+    arguments, _ = work["generate"]
+    process = start(*arguments, "--out", tmp_path / "run")
+    said = signal_at(process, "generate:", signal.SIGSEGV)
+    assert process.returncode == -signal.SIGSEGV
+    assert re.search(r"^diffens \S+: bug: signal 11, please report$", said, re.M)
+    assert not list((tmp_path / "run").rglob(".*"))
