@@ -13,7 +13,13 @@
 #define OPTIONS_LIMIT 96 /* rows of the option table */
 
 /* Bits, so that an option can belong to several. */
-enum command_bit { COMMAND_GENERATE = 1, COMMAND_BLEND = 2, COMMAND_OPTIMIZE = 4 };
+enum command_bit {
+    COMMAND_GENERATE = 1,
+    COMMAND_BLEND = 2,
+    COMMAND_OPTIMIZE = 4,
+    COMMAND_MODELS = 16,
+    COMMAND_DOCTOR = 32
+};
 
 /* Who gave an option its value; the first of them wins. */
 enum option_source { FROM_NOBODY, FROM_COMMAND_LINE, FROM_CONFIG, FROM_ENVIRONMENT };
@@ -90,6 +96,11 @@ struct option_optimize {
  * options, and are NULL where no default is named. */
 struct options {
     enum command_bit command;
+
+    /* what follows a command that is no option; the array is owned by the options */
+    const char **operands;
+    int operand_count;
+
     enum option_source given[OPTIONS_LIMIT]; /* by index in the option table */
 
     /* what to draw */

@@ -9,6 +9,7 @@ enum note_level {
     NOTE_WARNING, /* the result may not be what was meant; shown even with --quiet */
     NOTE_INFO,    /* what a user wants to know once: which ensemble, which device */
     NOTE_DETAIL,  /* shown with --verbose */
+    NOTE_FINDING, /* one of the things that a failure counts; shown with --verbose */
 };
 
 /* Where a run stands. Names are UTF-8, as they come from files and users. */

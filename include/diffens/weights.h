@@ -50,4 +50,9 @@ struct weights_findings {
 };
 struct weights_findings weights_check(weights root);
 
+/* Calls `tell` for each tensor that is missing or of another shape, in the order in which
+ * the network asked: "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]". */
+void weights_tell_findings(weights root, void (*tell)(void *user, const char *finding),
+                           void *user);
+
 #endif

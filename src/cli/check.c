@@ -105,6 +105,7 @@ void options_free(struct options *o)
     for (int i = 0; i < o->text_count; i++)
         free(o->texts[i]);
     free(o->arguments);
+    free(o->operands);
     free(o->texts);
     *o = (struct options){0};
 }

@@ -34,6 +34,28 @@ const struct command command_table[] = {
                   "diffens optimize --prompts prompts.json --seed input --epochs 300",
                   "diffens optimize --images runs/a --weights 0.5,0.25,0.25"},
      .run = command_optimize},
+    {.name = "models",
+     .bit = COMMAND_MODELS,
+     .summary = "list the ensembles that are installed, show one, check its files",
+     .about = "Lists the ensembles that are found and whether they are complete; shows "
+              "what one consists of; checks one, or any model or weight file: names and "
+              "shapes of all tensors, numbers that are not finite, SHA256SUMS. Needs no "
+              "device. Exit status 3 where something is missing or broken.",
+     .examples = {"diffens models list", "diffens models show demo",
+                  "diffens models check paper",
+                  "diffens models check downloads/model.safetensors"},
+     .operands = "list | show NAME | check NAME or PATH",
+     .operands_least = 1,
+     .operands_most = 2,
+     .run = command_models},
+    {.name = "doctor",
+     .bit = COMMAND_DOCTOR,
+     .summary = "say what is installed, what is missing and how to get it",
+     .about = "Looks at the machine and the models: devices and their memory, threads, "
+              "ensembles, disk space, programs that are used where they are there. Exit "
+              "status 3 where no ensemble is complete.",
+     .examples = {"diffens doctor", "diffens doctor --json"},
+     .run = command_doctor},
 };
 
 const int command_count = sizeof command_table / sizeof *command_table;

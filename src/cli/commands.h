@@ -14,6 +14,8 @@ struct command {
     const char *summary; /* one line of --help */
     const char *about;   /* what `diffens COMMAND --help` begins with */
     const char *examples[4];
+    const char *operands; /* as usage names them: "PATH"; NULL: options only */
+    int operands_least, operands_most;
     bool (*run)(const struct options *o, struct err *e);
 };
 
@@ -24,9 +26,11 @@ extern const int command_count;
 const struct command *command_find(const char *name);
 const struct command *command_of(enum command_bit bit);
 
-/* src/cli/generate.c, src/cli/blend.c, src/cli/optimize.c */
+/* one file each in src/cli */
 bool command_generate(const struct options *o, struct err *e);
 bool command_blend(const struct options *o, struct err *e);
 bool command_optimize(const struct options *o, struct err *e);
+bool command_models(const struct options *o, struct err *e);
+bool command_doctor(const struct options *o, struct err *e);
 
 #endif

@@ -153,7 +153,8 @@ static void add_command_help(struct str *out, const struct command *c, bool brie
     str_add(out, "\n");
     for (int i = 0; i < 4 && c->examples[i]; i++)
         str_addf(out, "  %s\n", c->examples[i]);
-    str_addf(out, "\nUsage: diffens %s [OPTION...]\n", c->name);
+    str_addf(out, "\nUsage: diffens %s [OPTION...]%s%s\n", c->name,
+             c->operands ? " " : "", c->operands ? c->operands : "");
     if (brief)
         add_main_options(out, c);
     else

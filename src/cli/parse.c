@@ -10,6 +10,7 @@
 #include "cli/set.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LONGEST_NAME 64
@@ -128,6 +129,33 @@ static bool refuse_argument(struct parser *p, const char *argument)
     return err_hint(p->e, "a prompt is given with --prompt \"...\"");
 }
 
+/* An argument that is neither an option nor the value of one. */
+static bool take_operand(struct parser *p, const char *argument)
+{
+    struct options *o = &p->out->options;
+    const struct command *command = p->out->command;
+    if (command->operands && o->operand_count == command->operands_most)
+        return err_set(p->e, ERR_USAGE, "%s: found \"%s\" as well, expected one %s",
+                       command->name, STR_SHOW(argument), command->operands);
+    if (!command->operands)
+        return refuse_argument(p, argument);
+    if (!o->operands)
+        o->operands = calloc((size_t)p->argc, sizeof *o->operands);
+    if (!o->operands)
+        return out_of_memory(p->e);
+    o->operands[o->operand_count++] = argument;
+    return true;
+}
+
+static bool check_operands(const struct parser *p)
+{
+    const struct command *command = p->out->command;
+    return !command->operands ||
+           p->out->options.operand_count >= command->operands_least ||
+           err_set(p->e, ERR_USAGE, "%s: found no %s, expected diffens %s %s",
+                   command->name, command->operands, command->name, command->operands);
+}
+
 static bool set_defaults(struct parser *p)
 {
     for (int i = 0; i < option_count; i++) {
@@ -160,7 +188,7 @@ static enum parse_outcome parse_options(struct parser *p)
         const char *argument = p->argv[p->at++];
         bool ok;
         if (options_end || argument[0] != '-' || !argument[1])
-            ok = refuse_argument(p, argument);
+            ok = take_operand(p, argument);
         else if (strcmp(argument, "--") == 0)
             ok = options_end = true;
         else if (is_help(argument)) {
@@ -173,7 +201,8 @@ static enum parse_outcome parse_options(struct parser *p)
         if (!ok)
             return PARSE_ERROR;
     }
-    bool ok = config_read(o, p->e) && environment_read(o, p->e) && options_check(o, p->e);
+    bool ok = check_operands(p) && config_read(o, p->e) && environment_read(o, p->e) &&
+              options_check(o, p->e);
     return ok ? PARSE_RUN : PARSE_ERROR;
 }
 

@@ -61,6 +61,19 @@ enum ensemble_need { NEED_DIFFUSERS = 1, NEED_VQGAN = 2, NEED_CRITICS = 4 };
 bool ensemble_open(struct ensemble *s, const char *name, const struct progress *progress,
                    struct err *e);
 
+/* Files of the ensembles that can be named, in the order in which names are looked for,
+ * each name once. Start from `{0}`. */
+struct ensemble_files {
+    char **path;
+    int count;
+};
+
+/* Finds them. False with ERR_MEMORY; then `f` is freed. */
+bool ensemble_list(struct ensemble_files *f, struct err *e);
+
+/* Accepts a zeroed object. */
+void ensemble_files_free(struct ensemble_files *f);
+
 /* Accepts a zeroed or half-built object. */
 void ensemble_close(struct ensemble *s);
 

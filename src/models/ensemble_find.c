@@ -43,17 +43,29 @@ static char *executable_folder(void)
     return str_dup(path);
 }
 
+/* Takes `path` over; one that is there gets its shortest name. */
+static void places_add(struct places *p, char *path)
+{
+    char *shortest = path ? realpath(path, NULL) : NULL;
+    if (shortest) {
+        free(path);
+        path = shortest;
+    }
+    if (path)
+        p->path[p->count++] = path;
+}
+
 static struct places places_find(void)
 {
     struct places p = {0};
     const char *from_user = getenv("DIFFENS_MODELS");
-    if (from_user && *from_user && (p.path[p.count] = str_dup(from_user)))
-        p.count++;
+    if (from_user && *from_user)
+        places_add(&p, str_dup(from_user));
     char *folder = executable_folder();
-    if (folder && (p.path[p.count] = str_path(folder, "../share/diffens/models")))
-        p.count++;
-    if (folder && (p.path[p.count] = str_path(folder, "../models")))
-        p.count++;
+    if (folder) {
+        places_add(&p, str_path(folder, "../share/diffens/models"));
+        places_add(&p, str_path(folder, "../models"));
+    }
     free(folder);
     return p;
 }
@@ -105,6 +117,80 @@ static bool fail_unknown(const struct places *p, const char *name, struct err *e
     str_free(&names);
     str_free(&searched);
     return err_hint(e, "--ensemble takes the path of an ensemble.json as well");
+}
+
+/* "demo" of ".../demo/ensemble.json"; false where it is another length. */
+static bool same_folder(const char *file, const char *other)
+{
+    const char *name = file + strlen(file) - strlen("/ensemble.json");
+    const char *other_name = other + strlen(other) - strlen("/ensemble.json");
+    while (name > file && name[-1] != '/')
+        name--;
+    while (other_name > other && other_name[-1] != '/')
+        other_name--;
+    return strcmp(name, other_name) == 0;
+}
+
+/* Takes `file` over, unless its name is on the list already. */
+static bool list_add(struct ensemble_files *f, char *file, struct err *e)
+{
+    for (int i = 0; i < f->count; i++) {
+        if (same_folder(f->path[i], file)) {
+            free(file);
+            return true;
+        }
+    }
+    char **paths = realloc(f->path, ((size_t)f->count + 1) * sizeof *paths);
+    if (!paths) {
+        free(file);
+        return ensemble_no_memory(e);
+    }
+    f->path = paths;
+    f->path[f->count++] = file;
+    return true;
+}
+
+static int is_candidate(const struct dirent *entry)
+{
+    return safe_name(entry->d_name);
+}
+
+static bool list_place(struct ensemble_files *f, const char *place, struct err *e)
+{
+    struct dirent **entries;
+    int count = scandir(place, &entries, is_candidate, alphasort);
+    bool ok = true;
+    for (int i = 0; i < count; i++) {
+        char *file = ensemble_file(place, entries[i]->d_name);
+        if (ok && ensemble_path_exists(file))
+            ok = list_add(f, file, e);
+        else
+            free(file);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    return ok;
+}
+
+bool ensemble_list(struct ensemble_files *f, struct err *e)
+{
+    struct places p = places_find();
+    bool ok = true;
+    for (int i = 0; ok && i < p.count; i++)
+        ok = list_place(f, p.path[i], e);
+    places_free(&p);
+    if (!ok)
+        ensemble_files_free(f);
+    return ok;
+}
+
+void ensemble_files_free(struct ensemble_files *f)
+{
+    for (int i = 0; i < f->count; i++)
+        free(f->path[i]);
+    free(f->path);
+    *f = (struct ensemble_files){0};
 }
 
 static bool is_path(const char *name)

@@ -25,12 +25,25 @@ bool network_open_prefixed(struct network *n, char *path, const char *prefix,
     return n->asked.node != NULL;
 }
 
+struct teller {
+    const struct network *network;
+    const struct progress *progress;
+};
+
+static void tell_finding(void *user, const char *finding)
+{
+    const struct teller *t = user;
+    progress_note(t->progress, NOTE_FINDING, "%s: %s", STR_SHOW(t->network->path),
+                  finding);
+}
+
 bool network_check(const struct network *n, const tc_scope *shapes,
                    const struct progress *progress, struct err *e)
 {
     if (!tc_check(shapes, e))
         return err_in_file(e, STR_SHOW(n->path));
     struct weights_findings f = weights_check(n->asked);
+    weights_tell_findings(n->asked, tell_finding, &(struct teller){n, progress});
     if (f.missing + f.mismatched > 0)
         return err_set(e, ERR_INPUT,
                        "%s: %lld tensors missing and %lld of another shape than the "

@@ -25,8 +25,8 @@ bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e
 bool network_open_prefixed(struct network *n, char *path, const char *prefix,
                            const char *probe, tc_scope *shapes, struct err *e);
 
-/* Refuses a file that lacks what the run asked for or has it in other shapes; notes how
- * many tensors it did not ask for. */
+/* Refuses a file that lacks what the run asked for or has it in other shapes, after a
+ * NOTE_FINDING for each; notes how many tensors it did not ask for. */
 bool network_check(const struct network *n, const tc_scope *shapes,
                    const struct progress *progress, struct err *e);
 

@@ -8,8 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A tensor that is missing or of another shape. */
+struct w_finding {
+    struct w_node *node;
+    struct tc_shape expected;
+    struct w_finding *after;
+};
+
 struct w_store {
     struct weights_findings findings;
+    struct w_finding *first, **last; /* in the order in which they were asked for */
     struct w_node *nodes; /* all of them, newest first, linked by `made_before` */
 };
 
@@ -146,6 +154,7 @@ weights weights_load(tc_scope *model, const struct tensor_file *file, const char
         err_set(e, ERR_MEMORY, "no host memory for the names of the weights");
         return (weights){NULL};
     }
+    store->last = &store->first;
     size_t skip = strlen(prefix);
     bool ok = true;
     tc_host_mappings(true);
@@ -171,6 +180,11 @@ void weights_unload(weights root)
         struct w_node *node = store->nodes;
         store->nodes = node->made_before;
         free(node);
+    }
+    while (store->first) {
+        struct w_finding *finding = store->first;
+        store->first = finding->after;
+        free(finding);
     }
     free(store);
 }
@@ -256,7 +270,16 @@ static void mismatch_write(weights w, struct tc_shape expected, char *out, size_
 /* Notes what is wrong at `w` and returns a stand-in of the expected shape. */
 static tc_tensor *note_finding(tc_scope *s, weights w, struct tc_shape expected)
 {
-    struct weights_findings *f = &w.node->store->findings;
+    struct w_store *store = w.node->store;
+    struct weights_findings *f = &store->findings;
+    struct w_finding *finding = calloc(1, sizeof *finding);
+    if (!finding) {
+        tc_fail(s, ERR_MEMORY, "no host memory for a finding");
+        return NULL;
+    }
+    *finding = (struct w_finding){.node = w.node, .expected = expected};
+    *store->last = finding;
+    store->last = &finding->after;
     int64_t before = f->missing + f->mismatched;
     if (w.node->tensor)
         f->mismatched++;
@@ -312,4 +335,14 @@ struct weights_findings weights_check(weights root)
         w_name((weights){node}, findings.first_unused, sizeof findings.first_unused);
     }
     return findings;
+}
+
+void weights_tell_findings(weights root, void (*tell)(void *user, const char *finding),
+                           void *user)
+{
+    for (struct w_finding *f = root.node->store->first; f; f = f->after) {
+        char text[448];
+        mismatch_write((weights){f->node}, f->expected, text, sizeof text);
+        tell(user, text);
+    }
 }

@@ -51,6 +51,8 @@ static bool make_results(struct plan *p, tc_scope *root,
         return mixtures_make(p, root, images, e);
     case COMMAND_OPTIMIZE:
         return optimizing_make(p, root, images, e);
+    default:
+        break;
     }
     return err_set(e, ERR_BUG, "pipeline: no such command");
 }

@@ -93,6 +93,8 @@ static bool sheet_open(struct sheet *sheet, const struct plan *p, struct err *e)
     case COMMAND_OPTIMIZE:
         add_optimized(sheet);
         break;
+    default:
+        break;
     }
     return true;
 }

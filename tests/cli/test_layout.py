@@ -16,11 +16,12 @@ MAY_INCLUDE = {
     "models": {"base", "io", "nets", "nn", "torch"},
     "diffusion": {"base", "io", "models", "nets", "nn", "torch"},
     "run": {"base", "io"},
+    "survey": {"base", "io", "models", "diffusion", "nets", "nn", "torch"},
     "stages": {"base", "io", "models", "diffusion", "run", "nets", "nn", "torch"},
-    "cli": {"base", "io", "models", "run", "stages", "torch"},
+    "cli": {"base", "io", "models", "run", "stages", "survey", "torch"},
 }
-TENSOR_HEADERS = {"tc.h": "torch", "weights.h": "nn", "nn.h": "nn", "nets.h": "nets",
-                  "stages.h": "stages"}
+TENSOR_HEADERS = {"tc.h": "torch", "tc_machine.h": "torch", "weights.h": "nn",
+                  "nn.h": "nn", "nets.h": "nets", "stages.h": "stages"}
 INCLUDE = re.compile(r'^#include\s+["<]([^">]+)[">]', re.M)
 
 

@@ -1,0 +1,385 @@
+/* models.c: `diffens models`: what src/survey finds, as text or JSON. */
+#include "cli/commands.h"
+
+#include "base/str.h"
+#include "cli/help.h"
+#include "cli/models.h"
+#include "cli/table.h"
+#include "io/json_write.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* JSON */
+
+static void write_network(const struct survey_network *n, struct json_writer *w)
+{
+    json_write_open_object(w);
+    json_write_key(w, "name");
+    json_write_string(w, n->name);
+    json_write_key(w, "class");
+    json_write_string(w, n->class_name);
+    json_write_key(w, "path");
+    json_write_string(w, n->path);
+    json_write_key(w, "tensors");
+    json_write_int(w, n->tensors);
+    json_write_key(w, "unused_tensors");
+    json_write_int(w, n->unused);
+    json_write_key(w, "parameters");
+    json_write_int(w, n->parameters);
+    json_write_key(w, "bytes");
+    json_write_uint(w, n->bytes);
+    json_write_key(w, "dtypes");
+    json_write_string(w, n->dtypes);
+    if (n->nonfinite >= 0) {
+        json_write_key(w, "nonfinite");
+        json_write_int(w, n->nonfinite);
+    }
+    json_write_close(w);
+}
+
+static void write_model(const struct survey_model *m, struct json_writer *w)
+{
+    json_write_open_object(w);
+    json_write_key(w, "role");
+    json_write_string(w, m->role);
+    json_write_key(w, "name");
+    json_write_string(w, m->name);
+    json_write_key(w, "path");
+    json_write_string(w, m->path);
+    json_write_key(w, "complete");
+    json_write_bool(w, m->whole);
+    json_write_key(w, strcmp(m->role, "diffuser") == 0 ? "scheduler" : "kind");
+    json_write_string(w, m->detail);
+    if (m->prompt) {
+        json_write_key(w, "prompt");
+        json_write_string(w, m->prompt);
+    }
+    json_write_key(w, "networks");
+    json_write_open_array(w);
+    for (int i = 0; i < m->network_count; i++)
+        write_network(&m->networks[i], w);
+    json_write_close(w);
+    json_write_close(w);
+}
+
+static void write_ensemble(const struct ensemble *s, struct json_writer *w)
+{
+    json_write_key(w, "name");
+    json_write_string(w, s->name);
+    json_write_key(w, "pair");
+    json_write_open_array(w);
+    for (int i = 0; i < 2 && s->pair[0]; i++)
+        json_write_string(w, s->pair[i]);
+    json_write_close(w);
+    json_write_key(w, "example");
+    if (s->example)
+        json_write_string(w, s->example);
+    else
+        json_write_null(w);
+}
+
+static void write_problems(const struct survey *s, struct json_writer *w)
+{
+    struct str line = {0};
+    json_write_open_array(w);
+    for (const char *text = str_text(&s->problems); *text;) {
+        size_t size = strcspn(text, "\n");
+        str_clear(&line);
+        str_add_bytes(&line, text, size);
+        json_write_string(w, str_text(&line));
+        text += size + (text[size] == '\n');
+    }
+    json_write_close(w);
+    w->out->failed = w->out->failed || line.failed;
+    str_free(&line);
+}
+
+void models_write_json(const struct survey *s, struct json_writer *w)
+{
+    json_write_open_object(w);
+    if (s->ensemble.name)
+        write_ensemble(&s->ensemble, w);
+    json_write_key(w, "path");
+    json_write_string(w, s->path);
+    json_write_key(w, "complete");
+    json_write_bool(w, survey_is_whole(s));
+    json_write_key(w, "bytes");
+    json_write_uint(w, s->bytes);
+    json_write_key(w, "models");
+    json_write_open_array(w);
+    for (int i = 0; i < s->count; i++)
+        write_model(&s->models[i], w);
+    json_write_close(w);
+    if (s->weights) {
+        json_write_key(w, "checksums");
+        json_write_int(w, s->sums_recorded);
+    }
+    json_write_key(w, "problems");
+    write_problems(s, w);
+    json_write_close(w);
+}
+
+/* Text */
+
+static const char *state_of(const struct survey *s, const struct survey_model *m,
+                            const struct survey_network *n)
+{
+    if (!m->whole)
+        return "broken";
+    if (n && n->nonfinite > 0)
+        return "not finite";
+    return s->weights ? "ok" : "complete";
+}
+
+static void add_networks(struct table *t, const struct survey *s,
+                         const struct survey_model *m)
+{
+    char size[32], parameters[32];
+    for (int i = 0; i < m->network_count; i++) {
+        const struct survey_network *n = &m->networks[i];
+        table_cell(t, "%s", i ? "" : STR_SHOW(m->name));
+        table_cell(t, "%s", n->name);
+        table_cell(t, "%s", n->class_name);
+        table_cell(t, "%lld", (long long)n->tensors);
+        table_cell(t, "%lld", (long long)n->unused);
+        table_cell(t, "%s", table_millions(parameters, (double)n->parameters));
+        table_cell(t, "%s", table_megabytes(size, (double)n->bytes));
+        table_cell(t, "%s", n->dtypes);
+        table_cell(t, "%s", state_of(s, m, n));
+    }
+    if (m->network_count > 0)
+        return;
+    table_cell(t, "%s", STR_SHOW(m->name));
+    for (int i = 1; i < 8; i++)
+        table_cell(t, "-");
+    table_cell(t, "%s", state_of(s, m, NULL));
+}
+
+static void add_table(struct str *out, const struct survey *s)
+{
+    static const char *const heads[] = {"model",   "network", "class",
+                                        "tensors", "unused",  "parameters",
+                                        "size",    "stored",  "state"};
+    struct table t = {.align = "lllrrrrll"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        table_cell(&t, "%s", heads[i]);
+    for (int i = 0; i < s->count; i++)
+        add_networks(&t, s, &s->models[i]);
+    table_end(&t, out);
+}
+
+static void add_head(struct str *out, const struct survey *s)
+{
+    char size[32];
+    if (s->ensemble.name)
+        str_addf(out, "%s: ", s->ensemble.name);
+    str_addf(out, "%s, %s\n\n", STR_SHOW(s->path),
+             table_megabytes(size, (double)s->bytes));
+}
+
+static void add_settings(struct str *out, const struct survey *s)
+{
+    struct table t = {.align = "lll"};
+    for (int i = 0; i < s->count; i++) {
+        const struct survey_model *m = &s->models[i];
+        table_cell(&t, "%s", STR_SHOW(m->name));
+        table_cell(&t, "%s", m->detail[0] ? m->detail : "-");
+        table_cell(&t, "%s%s%s", m->prompt ? "\"" : "", m->prompt ? m->prompt : "",
+                   m->prompt ? "\"" : "");
+    }
+    str_add(out, "\n");
+    table_end(&t, out);
+    if (s->ensemble.pair[0])
+        str_addf(out, "pair: %s, %s\n", s->ensemble.pair[0], s->ensemble.pair[1]);
+    if (s->ensemble.example)
+        str_addf(out, "example: \"%s\"\n", s->ensemble.example);
+}
+
+static void add_verdict(struct str *out, const struct survey *s)
+{
+    if (s->problem_count > 0)
+        str_addf(out, "\n%s", str_text(&s->problems));
+    if (s->sums_recorded > 0)
+        str_addf(out, "\nSHA256SUMS: %d of %d files agree\n",
+                 s->sums_recorded - s->sums_wrong, s->sums_recorded);
+    str_addf(out, "\n%s: %s\n", s->ensemble.name ? s->ensemble.name : STR_SHOW(s->path),
+             survey_is_whole(s) ? s->weights ? "complete, all weights finite" : "complete"
+                                : "missing or broken");
+}
+
+/* Prints `out`, then says by the status whether everything is whole. */
+static bool finish(struct str *out, const char *what, bool whole, struct err *e)
+{
+    bool ok = help_print(out, e);
+    str_free(out);
+    return ok && (whole || err_set(e, ERR_INPUT, "%s: missing or broken; see above",
+                                   STR_SHOW(what)));
+}
+
+static bool print_survey(const struct survey *s, const struct options *o, bool settings,
+                         struct err *e)
+{
+    struct str out = {0};
+    if (o->json) {
+        struct json_writer w = {.out = &out, .indent = 2};
+        models_write_json(s, &w);
+        str_add(&out, "\n");
+    } else {
+        add_head(&out, s);
+        add_table(&out, s);
+        if (settings)
+            add_settings(&out, s);
+        add_verdict(&out, s);
+    }
+    return finish(&out, s->ensemble.name ? s->ensemble.name : s->path, survey_is_whole(s),
+                  e);
+}
+
+/* models list */
+
+/* The table, and lines on what is wrong below it; or JSON. */
+struct list {
+    struct table table;
+    struct str text, problems;
+    struct json_writer json;
+    bool as_json;
+};
+
+/* The first problem, and how to see the rest. */
+static void add_first_problem(struct list *l, const struct survey *s)
+{
+    const char *text = str_text(&s->problems);
+    int length = (int)strcspn(text, "\n");
+    str_addf(&l->problems, "\n%s: %.*s\n", s->ensemble.name, length, text);
+    if (s->problem_count > 1)
+        str_addf(&l->problems, "  %d lines in all: diffens models check %s\n",
+                 s->problem_count, s->ensemble.name);
+    if (strcmp(s->ensemble.name, "paper") == 0)
+        str_add(&l->problems, "  scripts/fetch-models paper fetches its weights\n");
+}
+
+static void list_found(struct list *l, const struct survey *s)
+{
+    char size[32];
+    if (l->as_json) {
+        models_write_json(s, &l->json);
+        return;
+    }
+    bool whole = survey_is_whole(s);
+    table_cell(&l->table, "%s", s->ensemble.name);
+    table_cell(&l->table, "%d", s->ensemble.count);
+    table_cell(&l->table, "%s", table_megabytes(size, (double)s->bytes));
+    table_cell(&l->table, "%s", whole ? "complete" : "incomplete");
+    table_cell(&l->table, "%s", STR_SHOW(s->path));
+    if (!whole)
+        add_first_problem(l, s);
+}
+
+static void list_unreadable(struct list *l, const char *file, const char *message)
+{
+    if (!l->as_json) {
+        table_cell(&l->table, "-");
+        table_cell(&l->table, "-");
+        table_cell(&l->table, "-");
+        table_cell(&l->table, "unreadable");
+        table_cell(&l->table, "%s", STR_SHOW(file));
+        str_addf(&l->problems, "\n%s\n", message);
+        return;
+    }
+    json_write_open_object(&l->json);
+    json_write_key(&l->json, "path");
+    json_write_string(&l->json, file);
+    json_write_key(&l->json, "complete");
+    json_write_bool(&l->json, false);
+    json_write_key(&l->json, "problems");
+    json_write_open_array(&l->json);
+    json_write_string(&l->json, message);
+    json_write_close(&l->json);
+    json_write_close(&l->json);
+}
+
+static bool list_one(struct list *l, const char *file, struct err *e)
+{
+    struct survey s = {0};
+    struct err failure = {0};
+    bool ok = survey_ensemble(&s, file, &failure);
+    if (ok)
+        list_found(l, &s);
+    else if (failure.code == ERR_INPUT)
+        list_unreadable(l, file, failure.message);
+    survey_close(&s);
+    return ok || failure.code == ERR_INPUT ||
+           err_set(e, failure.code, "%s", failure.message);
+}
+
+static bool list_all(struct list *l, const struct ensemble_files *files, struct err *e)
+{
+    static const char *const heads[] = {"ensemble", "diffusers", "size", "state", "file"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        table_cell(&l->table, "%s", heads[i]);
+    if (l->as_json) {
+        json_write_open_object(&l->json);
+        json_write_key(&l->json, "ensembles");
+        json_write_open_array(&l->json);
+    }
+    for (int i = 0; i < files->count; i++)
+        if (!list_one(l, files->path[i], e))
+            return false;
+    if (l->as_json) {
+        json_write_close(&l->json);
+        json_write_close(&l->json);
+        str_add(&l->text, "\n");
+    } else {
+        table_end(&l->table, &l->text);
+        str_add(&l->text, str_text(&l->problems));
+    }
+    return true;
+}
+
+static bool models_list(const struct options *o, struct err *e)
+{
+    struct ensemble_files files = {0};
+    struct list l = {.table = {.align = "lrrll"}, .as_json = o->json};
+    l.json = (struct json_writer){.out = &l.text, .indent = 2};
+    bool ok =
+        ensemble_list(&files, e) && list_all(&l, &files, e) && help_print(&l.text, e);
+    if (ok && files.count == 0)
+        ok = err_set(e, ERR_INPUT,
+                     "found no ensemble, expected models/NAME/ensemble.json");
+    ensemble_files_free(&files);
+    str_free(&l.text);
+    str_free(&l.problems);
+    str_free(&l.table.cells);
+    return ok;
+}
+
+/* A name with a '/', of a file that is there or that ends as files do. */
+static bool is_path(const char *name)
+{
+    return strchr(name, '/') || strchr(name, '.');
+}
+
+static bool models_look(const struct options *o, const char *name, bool check,
+                        struct err *e)
+{
+    struct survey s = {.weights = check};
+    bool ok = is_path(name) ? survey_path(&s, name, e) : survey_ensemble(&s, name, e);
+    ok = ok && print_survey(&s, o, !check, e);
+    survey_close(&s);
+    return ok;
+}
+
+bool command_models(const struct options *o, struct err *e)
+{
+    const char *verb = o->operands[0];
+    bool named = o->operand_count > 1;
+    if (strcmp(verb, "list") == 0 && !named)
+        return models_list(o, e);
+    if ((strcmp(verb, "show") == 0 || strcmp(verb, "check") == 0) && named)
+        return models_look(o, o->operands[1], verb[0] == 'c', e);
+    return err_set(
+        e, ERR_USAGE,
+        "models: found \"%s\"%s, expected list, show NAME or check NAME or PATH",
+        STR_SHOW(verb), named ? " and a name" : "");
+}
