@@ -18,6 +18,7 @@ static const char *exclusion(const struct option *a, const struct option *b)
         {"resume", "force", "one goes on with a run, the other starts over"},
         {"verbose", "quiet", "they contradict each other"},
         {"quiet", "progress", "--quiet shows none"},
+        {"dry-run", "print-config", "each says what to print instead of a run"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (strcmp(a->name, pairs[i][0]) == 0 && strcmp(b->name, pairs[i][1]) == 0)

@@ -192,7 +192,7 @@ bool display_open(struct display *d, const struct options *o, struct err *e)
     terminal_open(&d->terminal);
     d->mode = choose_mode(d);
     clock_gettime(CLOCK_MONOTONIC, &d->started);
-    if (!o->log || o->print_config)
+    if (!o->log || o->print_config || o->dry_run)
         return true;
     d->log = fopen(o->log, "ae");
     if (!d->log)

@@ -77,16 +77,17 @@ static void add_commands(struct str *out)
 /* "(blend, optimize)", where not every command that draws has the option */
 static void add_owners(struct str *out, unsigned commands)
 {
-    bool all = true, first = true;
-    for (int i = 0; i < command_count; i++)
-        all = all && (commands & command_table[i].bit);
-    for (int i = 0; i < command_count && !all; i++) {
+    const unsigned drawing = COMMAND_GENERATE | COMMAND_BLEND | COMMAND_OPTIMIZE;
+    const char *before = " (";
+    if ((commands & drawing) == drawing)
+        return;
+    for (int i = 0; i < command_count; i++) {
         if (!(commands & command_table[i].bit))
             continue;
-        str_addf(out, "%s%s", first ? " (" : ", ", command_table[i].name);
-        first = false;
+        str_addf(out, "%s%s", before, command_table[i].name);
+        before = ", ";
     }
-    str_add(out, all ? "" : ")");
+    str_add(out, ")");
 }
 
 static void add_option(struct str *out, const struct option *o)

@@ -14,6 +14,7 @@
 #include "run/directory.h"
 #include "run/lock.h"
 #include "run/record.h"
+#include "stages/plan_show.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,32 @@ static bool print_config(const struct options *o, struct display *display, struc
     return ok;
 }
 
+/* What run_locked() would do. */
+static bool show_plan(const struct options *o, const char *name, struct run run,
+                      struct display *display, struct err *e)
+{
+    struct str text = {0};
+    struct record record = {0};
+    char *directory = NULL;
+    const struct record_about about = {.command = name,
+                                       .options = o,
+                                       .write_options = options_write,
+                                       .may_change = options_may_change,
+                                       .ensemble = run.ensemble->name,
+                                       .libtorch = tc_version()};
+    run.record = &record;
+    run.progress = &display->progress;
+    bool ok = run_directory_foresee(o->out, name, o->resume, &directory, e) &&
+              (o->force || o->resume || run_directory_check_new(directory, e)) &&
+              record_open(&record, directory, &about, e) && plan_show(&run, &text, e);
+    if (ok)
+        display_result(display, str_text(&text));
+    record_close(&record);
+    free(directory);
+    str_free(&text);
+    return ok;
+}
+
 /* Says where the ensemble's name comes from, where it is not before the user's eyes. */
 static void note_variable(const struct options *o, const struct progress *progress)
 {
@@ -155,8 +182,10 @@ static bool prepare_and_run(const struct options *given, const char *name,
              ensemble_check_files(&ensemble, needs(o), e) &&
              (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
              stop_check(e) &&
-             run_directory_make(o->out, name, o->resume, &directory, &made, e) &&
-             run_locked(directory, name, run, display, e);
+             (o->dry_run
+                  ? show_plan(o, name, run, display, e)
+                  : run_directory_make(o->out, name, o->resume, &directory, &made, e) &&
+                        run_locked(directory, name, run, display, e));
     if (!ok && made)
         run_directory_discard(directory);
     free(directory);

@@ -173,6 +173,60 @@ bool run_directory_check_new(const char *directory, struct err *e)
                        "starts over");
 }
 
+/* The folder that would hold it must be there and let it be made. */
+static bool check_parents(const char *path, struct err *e)
+{
+    char *folder = str_dup(path);
+    if (!folder)
+        return no_memory(e);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    const char *parent = slash ? folder : ".";
+    bool ok = access(parent, W_OK | X_OK) == 0 || fail(e, path, "make the folder");
+    free(folder);
+    return ok;
+}
+
+static bool foresee_next(const char *command, char **path, struct err *e)
+{
+    struct stat st;
+    bool first = stat(RUNS_FOLDER, &st) != 0;
+    for (int number = 1; number < RUNS_MAX; number++) {
+        struct str name = {0};
+        str_addf(&name, "%s/%s-%03d", RUNS_FOLDER, command, number);
+        *path = str_take(&name);
+        if (!*path)
+            return no_memory(e);
+        bool there = lstat(*path, &st) == 0;
+        if (!there && check_parents(first ? RUNS_FOLDER : *path, e))
+            return true;
+        free(*path);
+        *path = NULL;
+        if (!there)
+            return false;
+    }
+    return err_set(e, ERR_OUTPUT, "%s: found %d runs, expected fewer", RUNS_FOLDER,
+                   RUNS_MAX);
+}
+
+bool run_directory_foresee(const char *out, const char *command, bool resume, char **path,
+                           struct err *e)
+{
+    struct stat st;
+    *path = NULL;
+    if (!out && resume && !find_last(command, path, e))
+        return false;
+    if (*path)
+        return true;
+    if (!out)
+        return foresee_next(command, path, e);
+    if (stat(out, &st) != 0 && !check_parents(out, e))
+        return false;
+    *path = str_dup(out);
+    return *path || no_memory(e);
+}
+
 void run_directory_discard(const char *path)
 {
     if (rmdir(path) == 0 && strncmp(path, RUNS_FOLDER "/", sizeof RUNS_FOLDER) == 0)

@@ -20,6 +20,11 @@ bool run_directory_make(const char *out, const char *command, bool resume, char 
 /* Refuses a folder that holds a run already (ERR_INPUT). */
 bool run_directory_check_new(const char *path, struct err *e);
 
+/* The folder that run_directory_make() would make or take, without making it. ERR_OUTPUT
+ * as there, as far as can be told. */
+bool run_directory_foresee(const char *out, const char *command, bool resume, char **path,
+                           struct err *e);
+
 /* Removes a folder that run_directory_make() made and that stayed empty. */
 void run_directory_discard(const char *path);
 

@@ -93,6 +93,9 @@ void plan_announce_parents(const struct plan *p, int index_model);
 /* Networks that have nothing left to do in a run that is gone on with are not read. */
 void plan_keep_networks(const struct plan *p);
 
+/* An upper bound for what is still to be written, in bytes. */
+uint64_t plan_bytes_to_write(const struct plan *p);
+
 /* ERR_OUTPUT where the disk has no room for what is still to be made. */
 bool plan_check_disk(const struct plan *p, struct err *e);
 

@@ -96,8 +96,8 @@ void plan_keep_networks(const struct plan *p)
         record_keep_network(p->run->record, diffusers + i);
 }
 
-/* Bytes that are still to be written: an upper bound, as if PNG saved nothing. */
-static uint64_t bytes_to_write(const struct plan *p)
+/* As if PNG saved nothing. */
+uint64_t plan_bytes_to_write(const struct plan *p)
 {
     const struct record *r = p->run->record;
     uint64_t parent = (uint64_t)(p->height * p->width * 3);
@@ -118,7 +118,7 @@ bool plan_check_disk(const struct plan *p, struct err *e)
     if (statvfs(directory, &disk) != 0)
         return true; /* a file system that cannot tell is found out by writing */
     uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    uint64_t bytes = bytes_to_write(p);
+    uint64_t bytes = plan_bytes_to_write(p);
     if (bytes <= free_bytes)
         return true;
     return err_set(e, ERR_OUTPUT,

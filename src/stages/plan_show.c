@@ -1,0 +1,280 @@
+/* plan_show.c: the plan of a run in words: networks, pictures, work, space. Leaves making
+ * the plan to plan.c. */
+#include "stages/plan_show.h"
+
+#include "io/json_write.h"
+#include "models/ensemble.h"
+#include "run/record.h"
+#include "stages/plan.h"
+
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define MAX_LOADS (OPTIONS_MAX_MODELS + 3)
+
+/* A network family that is on the device at one time. */
+struct load {
+    const char *role, *name;
+    uint64_t file_bytes;
+    uint64_t weights; /* numbers in it */
+};
+
+struct sums {
+    int load_count;
+    struct load loads[MAX_LOADS];
+    int64_t reused; /* pictures that a run before this one has made */
+    int64_t drawn;  /* parents that are drawn, not brought */
+    int64_t unet_runs, epochs;
+    uint64_t disk, disk_free; /* bytes; the latter 0 where it cannot be told */
+    uint64_t weights_bytes;   /* of the largest load, as it will be on the device */
+};
+
+static void add_file(struct load *load, const struct network *n)
+{
+    for (int i = 0; i < n->file.part_count; i++)
+        load->file_bytes += n->file.parts[i].size;
+    for (size_t i = 0; i < n->file.count; i++)
+        load->weights +=
+            n->file.entries[i].bytes / file_dtype_size(n->file.entries[i].dtype);
+}
+
+static struct load *add_load(struct sums *s, const char *role, const char *name)
+{
+    struct load *load = &s->loads[s->load_count++];
+    *load = (struct load){.role = role, .name = name};
+    return load;
+}
+
+static void add_loads(struct sums *s, const struct plan *p)
+{
+    for (int m = 0; p->diffusers && m < p->models; m++) {
+        if (plan_model_is_done(p, m))
+            continue;
+        struct load *load = add_load(s, "diffuser", p->model_names[m]);
+        add_file(load, &p->diffusers[m].text_network);
+        add_file(load, &p->diffusers[m].unet_network);
+        add_file(load, &p->diffusers[m].vae_network);
+    }
+    if (p->results == 0 || plan_results_are_done(p))
+        return;
+    add_file(add_load(s, "vqgan", "vqgan"), &p->vqgan.network);
+    if (p->run->options->command != COMMAND_OPTIMIZE)
+        return;
+    add_file(add_load(s, "clip", "clip"), &p->clip.network);
+    struct load *perceptual = add_load(s, "perceptual", "perceptual");
+    add_file(perceptual, &p->perceptual.vgg_network);
+    add_file(perceptual, &p->perceptual.heads_network);
+}
+
+/* The folder, or the one that it will be made in. */
+static uint64_t free_bytes(const char *directory)
+{
+    struct statvfs disk;
+    bool ok = statvfs(directory, &disk) == 0 || statvfs(".", &disk) == 0;
+    return ok ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
+}
+
+/* The largest load: a diffuser, or what mixes, which is loaded together. */
+static uint64_t largest_weights(const struct sums *s, enum dtype_mode dtype)
+{
+    uint64_t half = dtype == DTYPE_FP16 || dtype == DTYPE_BF16 ? 2 : 4;
+    uint64_t largest = 0, mixing = 0;
+    for (int i = 0; i < s->load_count; i++) {
+        uint64_t bytes = half * s->loads[i].weights;
+        if (strcmp(s->loads[i].role, "diffuser") != 0)
+            mixing += 4 * s->loads[i].weights;
+        else if (bytes > largest)
+            largest = bytes;
+    }
+    return mixing > largest ? mixing : largest;
+}
+
+static struct sums sum_up(const struct plan *p)
+{
+    const struct options *o = p->run->options;
+    struct sums s = {.reused = plan_cells_done(p)};
+    add_loads(&s, p);
+    for (int64_t n = 0; n < p->cases; n++) {
+        for (int m = 0; p->diffusers && m < p->models; m++)
+            s.drawn += !record_cell_is_done(p->run->record, plan_parent_cell(p, n, m));
+        if (o->command == COMMAND_OPTIMIZE && !plan_case_is_done(p, n))
+            s.epochs += o->optimize.epochs;
+    }
+    s.unet_runs = s.drawn * o->steps * (o->guidance > 1 ? 2 : 1);
+    s.disk = plan_bytes_to_write(p);
+    s.disk_free = free_bytes(p->run->record->directory);
+    s.weights_bytes = largest_weights(&s, o->dtype);
+    return s;
+}
+
+/* As text */
+
+static void add_bytes(struct str *out, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double size = (double)bytes;
+    int unit = 0;
+    for (; size >= 1024 && unit < 4; unit++)
+        size /= 1024;
+    str_addf(out, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
+}
+
+static void add_work(struct str *out, const struct plan *p, const struct sums *s)
+{
+    if (s->drawn > 0)
+        str_addf(out, "work       %lld pictures drawn in %d steps: %lld runs of a UNet\n",
+                 (long long)s->drawn, p->run->options->steps, (long long)s->unet_runs);
+    if (s->epochs > 0)
+        str_addf(out, "%s%lld epochs of the optimiser\n",
+                 s->drawn > 0 ? "           " : "work       ", (long long)s->epochs);
+}
+
+static void add_count(struct str *out, int64_t count, const char *what)
+{
+    str_addf(out, "%lld %s%s", (long long)count, what, count == 1 ? "" : "s");
+}
+
+/* "           1 case x 3 models: 3 pictures of 128 x 128" */
+static void add_row(struct str *out, const char *head, const struct plan *p, int each,
+                    const char *of, int64_t height, int64_t width)
+{
+    str_addf(out, "%-11s", head);
+    add_count(out, p->cases, "case");
+    str_add(out, " x ");
+    add_count(out, each, of);
+    str_add(out, ": ");
+    add_count(out, p->cases * each, "picture");
+    str_addf(out, " of %lld x %lld\n", (long long)height, (long long)width);
+}
+
+static void add_pictures(struct str *out, const struct plan *p, const struct sums *s)
+{
+    add_row(out, "makes", p, p->models, "model", p->height, p->width);
+    if (p->results > 0)
+        add_row(out, "", p, p->results, "result", p->vq_height, p->vq_width);
+    if (s->reused > 0)
+        str_addf(out, "           %lld of them are there already\n",
+                 (long long)s->reused);
+}
+
+static void add_files(struct str *out, const struct plan *p)
+{
+    const struct record *r = p->run->record;
+    size_t folder = strlen(r->directory) + 1;
+    int last = plan_cell_count(p) - 1;
+    str_addf(out, "files      %s ...\n", STR_SHOW(record_cell_path(r, 0) + folder));
+    if (last > 0)
+        str_addf(out, "           %s\n", STR_SHOW(record_cell_path(r, last) + folder));
+    str_add(out, "           images.npy, figure.png, run.json\n");
+}
+
+static void add_text(struct str *out, const struct plan *p, const struct sums *s)
+{
+    const struct record *r = p->run->record;
+    str_addf(out, "directory  %s\n", STR_SHOW(r->directory));
+    if (s->load_count == 0)
+        str_add(out, "loads      nothing\n");
+    for (int i = 0; i < s->load_count; i++) {
+        const struct load *load = &s->loads[i];
+        bool named = strcmp(load->role, load->name) != 0;
+        str_addf(out, "%s%s%s%s, ", i ? "           " : "loads      ", load->role,
+                 named ? " " : "", named ? STR_SHOW(load->name) : "");
+        add_bytes(out, load->file_bytes);
+        str_add(out, "\n");
+    }
+    add_pictures(out, p, s);
+    add_files(out, p);
+    add_work(out, p, s);
+    str_add(out, "disk       at most ");
+    add_bytes(out, s->disk);
+    if (s->disk_free > 0) {
+        str_add(out, "; ");
+        add_bytes(out, s->disk_free);
+        str_add(out, " free");
+    }
+    str_add(out, "\nmemory     ");
+    add_bytes(out, s->weights_bytes);
+    str_add(out, " of weights at a time, and what a batch takes\n");
+}
+
+/* As an object */
+
+static void write_int(struct json_writer *w, const char *key, uint64_t number)
+{
+    json_write_key(w, key);
+    json_write_uint(w, number);
+}
+
+static void write_text(struct json_writer *w, const char *key, const char *text)
+{
+    json_write_key(w, key);
+    json_write_string(w, text);
+}
+
+static void write_pictures(struct json_writer *w, const char *key, int64_t count,
+                           int64_t height, int64_t width)
+{
+    json_write_key(w, key);
+    json_write_open_object(w);
+    write_int(w, "count", (uint64_t)count);
+    write_int(w, "height", (uint64_t)height);
+    write_int(w, "width", (uint64_t)width);
+    json_write_close(w);
+}
+
+static void write_loads(struct json_writer *w, const struct sums *s)
+{
+    json_write_key(w, "loads");
+    json_write_open_array(w);
+    for (int i = 0; i < s->load_count; i++) {
+        json_write_open_object(w);
+        write_text(w, "role", s->loads[i].role);
+        write_text(w, "name", s->loads[i].name);
+        write_int(w, "file_bytes", s->loads[i].file_bytes);
+        write_int(w, "parameters", s->loads[i].weights);
+        json_write_close(w);
+    }
+    json_write_close(w);
+}
+
+static void add_json(struct str *out, const struct plan *p, const struct sums *s)
+{
+    struct json_writer w = {.out = out};
+    const struct record *r = p->run->record;
+    json_write_open_object(&w);
+    write_text(&w, "directory", r->directory);
+    write_loads(&w, s);
+    write_int(&w, "cases", (uint64_t)p->cases);
+    write_pictures(&w, "parents", p->cases * p->models, p->height, p->width);
+    write_pictures(&w, "results", p->cases * p->results, p->vq_height, p->vq_width);
+    json_write_key(&w, "pictures");
+    json_write_open_array(&w);
+    for (int cell = 0; cell < plan_cell_count(p); cell++)
+        json_write_string(&w, record_cell_path(r, cell));
+    json_write_close(&w);
+    write_int(&w, "reused", (uint64_t)s->reused);
+    write_int(&w, "unet_runs", (uint64_t)s->unet_runs);
+    write_int(&w, "epochs", (uint64_t)s->epochs);
+    write_int(&w, "disk_bytes", s->disk);
+    write_int(&w, "weights_bytes", s->weights_bytes);
+    json_write_close(&w);
+    str_add(out, "\n");
+}
+
+bool plan_show(const struct run *run, struct str *out, struct err *e)
+{
+    struct plan p = {0};
+    bool complete, ok = plan_make(&p, run, e) &&
+                        (!run->options->resume ||
+                         record_resume(run->record, &complete, run->progress, e)) &&
+                        plan_check_disk(&p, e);
+    if (ok) {
+        const struct sums s = sum_up(&p);
+        if (run->options->json)
+            add_json(out, &p, &s);
+        else
+            add_text(out, &p, &s);
+    }
+    plan_close(&p);
+    return ok && (!out->failed || err_set(e, ERR_MEMORY, "--dry-run: out of memory"));
+}
