@@ -71,7 +71,7 @@ int tc_threads(void);
 const char *tc_version(void);
 
 /* Bytes on the device of the root; -1 where libtorch cannot tell. On the CPU `live` is
- * -1 and `free` and `total` are the machine's memory. */
+ * -1 and `free` and `total` are what this process may take (base/host_memory.h). */
 struct tc_memory {
     int64_t live;
     int64_t peak;
@@ -80,12 +80,18 @@ struct tc_memory {
 };
 struct tc_memory tc_memory_stats(const tc_scope *s);
 
-/* Gives cached memory back to the device and to the system. */
+/* Gives cached memory back to the device and to the system. Does nothing after the device
+ * broke (ERR_DEVICE). */
 void tc_empty_cache(tc_scope *s);
 
-/* While on, host memory for tensors comes in mappings of its own, which go back to the system
- * with the tensor: for weights, which come and go together. Otherwise it comes from the heap,
- * which is quicker to reuse and which tc_empty_cache() gives back. */
+/* While on, tc_attention() works on some queries of one head of one picture at a time:
+ * less memory, more time, the same numbers but for rounding. For the whole root; off at
+ * first. */
+void tc_slice_attention(tc_scope *s, bool on);
+
+/* While on, host memory for tensors comes in mappings of its own, which go back to the
+ * system with the tensor: for weights, which come and go together. Otherwise it comes
+ * from the heap, which is quicker to reuse and which tc_empty_cache() gives back. */
 void tc_host_mappings(bool on);
 
 /* Tensors now alive in this process, over all roots. */
@@ -131,7 +137,8 @@ size_t tc_dtype_size(enum tc_dtype dtype);
 
 /* Host to device and back */
 
-/* Copies host numbers, row-major, of type `dtype`, to the device. */
+/* Copies host numbers, row-major, of type `dtype`, to the device, which need not have
+ * arrived when this returns: what uses them waits. */
 tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
                         const void *data);
 
@@ -153,6 +160,8 @@ bool tc_all_finite(tc_scope *s, const tc_tensor *x);
 /* Making tensors */
 
 tc_tensor *tc_zeros(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape);
+/* Every element `value`; unlike tc_from_host() nothing is copied from the host. */
+tc_tensor *tc_full(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape, double value);
 tc_tensor *tc_arange(tc_scope *s, int64_t count); /* f32 [count]: 0, 1, 2, ... */
 
 /* A generator on the CPU, seeded as torch.Generator("cpu").manual_seed(seed); freed with
@@ -192,8 +201,8 @@ tc_tensor *tc_exp(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_sin(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_cos(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_silu(tc_scope *s, tc_tensor *x);
-tc_tensor *tc_gelu(tc_scope *s, tc_tensor *x);       /* exact, by erf */
-tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x); /* x * sigmoid(1.702 x) */
+tc_tensor *tc_gelu(tc_scope *s, tc_tensor *x);            /* exact, by erf */
+tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x);      /* x * sigmoid(1.702 x) */
 tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim);    /* drops the dimension */
 tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim); /* i64, drops the dimension */
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
@@ -237,8 +246,9 @@ tc_tensor *tc_leaf(tc_scope *s, tc_tensor *x);
 /* The numbers of x, without what they were computed from. Shares memory with x. */
 tc_tensor *tc_detach(tc_scope *s, tc_tensor *x);
 
-/* d(sum of `upstream` * y) / d(leaf), of the shape of `leaf`; a NULL `upstream` stands for
- * 1, and y then has one element. What was recorded between them is freed: once only. */
+/* d(sum of `upstream` * y) / d(leaf), of the shape of `leaf`; a NULL `upstream` stands
+ * for 1, and y then has one element. What was recorded between them is freed: once only.
+ */
 tc_tensor *tc_gradient(tc_scope *s, tc_tensor *y, tc_tensor *upstream, tc_tensor *leaf);
 
 /* Forward `value`, backward the identity to z; both of one shape. */
@@ -265,7 +275,8 @@ tc_tensor *tc_asin(tc_scope *s, tc_tensor *x);
 tc_tensor *tc_mean(tc_scope *s, tc_tensor *x, int dim); /* drops the dimension */
 /* Euclidean norm; keeps the dimension, as 1. Its gradient at 0 is 0. */
 tc_tensor *tc_norm(tc_scope *s, tc_tensor *x, int dim);
-tc_tensor *tc_amin(tc_scope *s, tc_tensor *x, int dim); /* smallest; drops the dimension */
+tc_tensor *tc_amin(tc_scope *s, tc_tensor *x,
+                   int dim); /* smallest; drops the dimension */
 tc_tensor *tc_amax(tc_scope *s, tc_tensor *x, int dim); /* largest; drops the dimension */
 /* Each element clamped between those of `low` and `high`, which broadcast. */
 tc_tensor *tc_clamp_between(tc_scope *s, tc_tensor *x, tc_tensor *low, tc_tensor *high);

@@ -81,7 +81,7 @@ tc_tensor *scheduler_keep(struct scheduler *sch, tc_tensor *x)
 
 tc_tensor *scheduler_divide(tc_scope *s, tc_tensor *x, float divisor)
 {
-    return tc_div(s, x, tc_from_host(s, TC_F32, SHAPE(1), &divisor));
+    return tc_div(s, x, tc_full(s, TC_F32, SHAPE(1), divisor));
 }
 
 void scheduler_remember(struct scheduler *sch, tc_tensor *newest, int most)

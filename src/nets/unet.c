@@ -60,10 +60,10 @@ static tc_tensor *time_proj(tc_scope *up, const struct unet_config *c, double ti
 {
     tc_scope *s = tc_push(up);
     int64_t half = c->block_out_channels[0] / 2;
-    float divisor = (float)((double)half - c->freq_shift);
+    double divisor = (double)half - c->freq_shift;
 
     tc_tensor *exponent = tc_scale(s, tc_arange(s, half), -log(10000)); /* [half] */
-    exponent = tc_div(s, exponent, tc_from_host(s, TC_F32, SHAPE(1), &divisor));
+    exponent = tc_div(s, exponent, tc_full(s, TC_F32, SHAPE(1), divisor));
     tc_tensor *angle = tc_scale(s, tc_exp(s, exponent), timestep);
     tc_tensor *sine = tc_sin(s, angle), *cosine = tc_cos(s, angle);
     tc_tensor *both = c->flip_sin_to_cos ? tc_cat(s, 2, (tc_tensor *[]){cosine, sine}, 0)

@@ -2,14 +2,16 @@
 // device. Leaves arithmetic and layers to tc_ops.cpp.
 #include "tc_internal.hpp"
 
+#include "base/host_memory.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/all.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/randn.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 #include <torch/headeronly/version.h>
@@ -17,10 +19,10 @@
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <malloc.h>
 #include <string>
-#include <unistd.h>
 
 static std::atomic<int64_t> live_tensors;
 
@@ -158,6 +160,27 @@ static void device_check(at::Device device)
     TORCH_CHECK(device.index() < count, "expected an index below ", count);
 }
 
+static at::Tensor host_empty(const tc_root *root, enum tc_dtype dtype,
+                             const struct tc_shape &shape)
+{
+    at::TensorOptions options = at::TensorOptions().dtype(tc_scalar_type(dtype));
+    return at::empty(tc_sizes(shape), options.pinned_memory(root->pinned));
+}
+
+// Memory from which the device copies by itself, while the host goes on, where it has
+// any.
+static void root_try_pinned(tc_root *root)
+{
+    if (!at::getHostAllocator(root->device.type()))
+        return;
+    try {
+        root->pinned = true;
+        host_empty(root, TC_U8, {1, {1}});
+    } catch (...) {
+        root->pinned = false;
+    }
+}
+
 static void root_configure(tc_root *root, const struct tc_settings *settings)
 {
     root->device = device_choose(settings->device);
@@ -168,11 +191,15 @@ static void root_configure(tc_root *root, const struct tc_settings *settings)
         // Finds out now, not after minutes of loading, that a device is not there.
         at::empty({1}, at::TensorOptions().device(root->device));
         at::accelerator::setDeviceIndex(root->device.index());
+        root_try_pinned(root);
     }
-    snprintf(root->device_name, sizeof root->device_name, "%s", root->device.str().c_str());
+    snprintf(root->device_name, sizeof root->device_name, "%s",
+             root->device.str().c_str());
     if (settings->threads > 0)
         at::set_num_threads(settings->threads);
     at::Context &context = at::globalContext();
+    if (settings->deterministic) // without it libtorch refuses cuBLAS (CUDABlas.cpp)
+        setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
     context.setDeterministicAlgorithms(settings->deterministic, false);
     context.setAllowTF32CuBLAS(!settings->deterministic);
     context.setAllowTF32CuDNN(!settings->deterministic);
@@ -207,11 +234,15 @@ tc_scope *tc_open(const struct tc_settings *settings, struct err *e)
     try {
         root_configure(root, settings);
         return &root->scope;
+    } catch (const c10::OutOfMemoryError &error) {
+        err_set(e, ERR_MEMORY, "device: %s: %s", settings->device,
+                error.what_without_backtrace());
     } catch (const c10::Error &error) {
         err_set(e, ERR_DEVICE, "device: found \"%s\": %s", settings->device,
                 error.what_without_backtrace());
     } catch (const std::exception &error) {
-        err_set(e, ERR_DEVICE, "device: found \"%s\": %s", settings->device, error.what());
+        err_set(e, ERR_DEVICE, "device: found \"%s\": %s", settings->device,
+                error.what());
     } catch (...) {
         err_set(e, ERR_DEVICE, "device: found \"%s\": unknown failure", settings->device);
     }
@@ -256,8 +287,8 @@ const char *tc_version(void)
 
 static struct tc_memory memory_of_host(void)
 {
-    int64_t page = sysconf(_SC_PAGESIZE);
-    return {-1, -1, sysconf(_SC_AVPHYS_PAGES) * page, sysconf(_SC_PHYS_PAGES) * page};
+    struct host_memory host = host_memory_read("");
+    return {-1, -1, host.available, host.total};
 }
 
 struct tc_memory tc_memory_stats(const tc_scope *s)
@@ -281,9 +312,13 @@ struct tc_memory tc_memory_stats(const tc_scope *s)
 
 void tc_empty_cache(tc_scope *s)
 {
+    if (s->root->error.code == ERR_DEVICE) // it broke: no further calls
+        return;
     try {
         if (!s->root->device.is_cpu() && !s->root->device.is_meta())
             at::accelerator::emptyCache();
+        if (s->root->pinned)
+            at::accelerator::emptyHostCache();
     } catch (...) {
         tc_fail_in_flight(s, "empty_cache", {});
     }
@@ -376,6 +411,14 @@ static bool is_out_of_memory(const char *text)
            strstr(text, "out of memory");
 }
 
+static void fail_out_of_memory(tc_scope *s, const char *what, const char *text)
+{
+    struct tc_memory memory = tc_memory_stats(s);
+    tc_fail(s, ERR_MEMORY, "%s: out of memory on %s, %lld MiB free of %lld: %s", what,
+            s->root->device_name, (long long)memory.free >> 20,
+            (long long)memory.total >> 20, text);
+}
+
 void tc_fail_in_flight(tc_scope *s, const char *operation,
                        std::initializer_list<const tc_tensor *> operands) noexcept
 {
@@ -388,14 +431,17 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
     try {
         throw;
     } catch (const c10::OutOfMemoryError &error) {
-        tc_fail(s, ERR_MEMORY, "%s: %s", what, error.what_without_backtrace());
+        fail_out_of_memory(s, what, error.what_without_backtrace());
     } catch (const c10::AcceleratorError &error) {
         tc_fail(s, ERR_DEVICE, "%s: %s", what, error.what_without_backtrace());
     } catch (const c10::Error &error) {
         const char *text = error.what_without_backtrace();
-        tc_fail(s, is_out_of_memory(text) ? ERR_MEMORY : ERR_BUG, "%s: %s", what, text);
+        if (is_out_of_memory(text))
+            fail_out_of_memory(s, what, text);
+        else
+            tc_fail(s, ERR_BUG, "%s: %s", what, text);
     } catch (const std::bad_alloc &) {
-        tc_fail(s, ERR_MEMORY, "%s: no host memory", what);
+        fail_out_of_memory(s, what, "no host memory");
     } catch (const std::exception &error) {
         tc_fail(s, ERR_BUG, "%s: %s", what, error.what());
     } catch (...) {
@@ -403,7 +449,8 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
     }
 }
 
-bool tc_enter(tc_scope *s, const char *operation, std::initializer_list<const tc_tensor *> x)
+bool tc_enter(tc_scope *s, const char *operation,
+              std::initializer_list<const tc_tensor *> x)
 {
     tc_root *root = s->root;
     if (root->error.code != ERR_OK)
@@ -470,8 +517,9 @@ int64_t tc_numel(const tc_tensor *x)
 }
 
 static const at::ScalarType scalar_types[] = {
-    [TC_F32] = at::kFloat, [TC_F16] = at::kHalf, [TC_BF16] = at::kBFloat16,
-    [TC_F64] = at::kDouble, [TC_I64] = at::kLong, [TC_I32] = at::kInt, [TC_U8] = at::kByte,
+    [TC_F32] = at::kFloat,  [TC_F16] = at::kHalf, [TC_BF16] = at::kBFloat16,
+    [TC_F64] = at::kDouble, [TC_I64] = at::kLong, [TC_I32] = at::kInt,
+    [TC_U8] = at::kByte,
 };
 
 at::ScalarType tc_scalar_type(enum tc_dtype dtype)
@@ -493,18 +541,20 @@ size_t tc_dtype_size(enum tc_dtype dtype)
 }
 
 // Host and device
-static at::Tensor host_empty(enum tc_dtype dtype, const struct tc_shape &shape)
+
+// The host need not wait: libtorch keeps pinned memory until the copy is done.
+static at::Tensor to_device(const tc_root *root, const at::Tensor &host)
 {
-    return at::empty(tc_sizes(shape), at::TensorOptions().dtype(tc_scalar_type(dtype)));
+    return host.to(root->device, host.scalar_type(), root->pinned);
 }
 
 tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
                         const void *data)
 {
     return tc_run(s, "from_host", {}, [&] {
-        at::Tensor host = host_empty(dtype, shape);
+        at::Tensor host = host_empty(s->root, dtype, shape);
         memcpy(host.mutable_data_ptr(), data, host.nbytes());
-        return host.to(s->root->device);
+        return to_device(s->root, host);
     });
 }
 
@@ -512,20 +562,21 @@ tc_tensor *tc_from_fill(tc_scope *s, enum tc_dtype stored, enum tc_dtype dtype,
                         struct tc_shape shape, tc_fill_fn *fill, void *user)
 {
     tc_tensor *x = tc_run(s, "from_fill", {}, [&]() -> at::Tensor {
-        at::TensorOptions target =
-            at::TensorOptions().dtype(tc_scalar_type(dtype)).device(s->root->device);
+        at::ScalarType target = tc_scalar_type(dtype);
         if (s->root->device.is_meta())
-            return at::empty(tc_sizes(shape), target);
-        at::Tensor host = host_empty(stored, shape);
+            return at::empty(tc_sizes(shape),
+                             at::TensorOptions().dtype(target).device(s->root->device));
+        at::Tensor host = host_empty(s->root, stored, shape);
         struct err e = {};
         if (!fill(host.mutable_data_ptr(), host.nbytes(), user, &e))
             tc_fail(s, e.code, "%s", e.message);
-        return host.to(target);
+        return to_device(s->root, host).to(target); // cast there, where it is quicker
     });
     return tc_ok(s) ? x : nullptr;
 }
 
-bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out, size_t bytes)
+bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out,
+                size_t bytes)
 {
     return tc_do(s, "to_host", {x}, [&] {
         at::Tensor host = x->value.to(at::kCPU, tc_scalar_type(dtype)).contiguous();
@@ -558,7 +609,7 @@ tc_tensor *tc_randn(tc_scope *s, tc_rng *rng, struct tc_shape shape)
 {
     return tc_run(s, "randn", {}, [&] {
         TORCH_CHECK(rng, "the generator is missing");
-        at::TensorOptions host = at::TensorOptions().dtype(at::kFloat);
-        return at::randn(tc_sizes(shape), rng->generator, host).to(s->root->device);
+        at::Tensor host = host_empty(s->root, TC_F32, shape);
+        return to_device(s->root, host.normal_(0, 1, rng->generator));
     });
 }

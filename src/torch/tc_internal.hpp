@@ -1,5 +1,5 @@
-// tc_internal.hpp: what the shim's files share: handles, scopes, and the one guard through
-// which every call into libtorch goes. Leaves the C interface to tc.h.
+// tc_internal.hpp: what the shim's files share: handles, scopes, and the one guard
+// through which every call into libtorch goes. Leaves the C interface to tc.h.
 #pragma once
 
 #include "diffens/tc.h"
@@ -41,6 +41,8 @@ struct tc_root {
     tc_scope dead;  // handed out when no memory is left for a scope; refuses everything
     at::Device device = at::Device(at::kCPU);
     char device_name[32];
+    bool pinned;           // the device copies from host memory by itself
+    bool sliced_attention; // attention a part at a time
     struct err error;
     int64_t operations;
     int64_t fail_in; // operations until the injected failure; 0: none
@@ -50,7 +52,8 @@ struct tc_root {
 
 // Counts the operation; false when it must not run: an earlier failure, an operand that
 // one left NULL, an injected failure.
-bool tc_enter(tc_scope *s, const char *operation, std::initializer_list<const tc_tensor *> x);
+bool tc_enter(tc_scope *s, const char *operation,
+              std::initializer_list<const tc_tensor *> x);
 
 // Turns the exception in flight into the sticky error.
 void tc_fail_in_flight(tc_scope *s, const char *operation,

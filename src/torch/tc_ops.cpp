@@ -16,6 +16,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
@@ -53,7 +54,14 @@ tc_tensor *tc_zeros(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape)
 
 tc_tensor *tc_arange(tc_scope *s, int64_t count)
 {
-    return tc_run(s, "arange", {}, [&] { return at::arange(count, on_device(s, TC_F32)); });
+    return tc_run(s, "arange", {},
+                  [&] { return at::arange(count, on_device(s, TC_F32)); });
+}
+
+tc_tensor *tc_full(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape, double value)
+{
+    return tc_run(s, "full", {},
+                  [&] { return at::full(tc_sizes(shape), value, on_device(s, dtype)); });
 }
 
 // Conversion and shape
@@ -218,8 +226,8 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
 }
 
 // Layers
-// libtorch has no shape rules of its own for some fused kernels: on the "meta" device these
-// functions state the shape themselves.
+// libtorch has no shape rules of its own for some fused kernels: on the "meta" device
+// these functions state the shape themselves.
 
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias)
 {
@@ -274,20 +282,56 @@ tc_tensor *tc_embedding(tc_scope *s, tc_tensor *ids, tc_tensor *table)
     });
 }
 
-tc_tensor *tc_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v, bool causal)
+static at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
+                            bool causal)
+{
+    return at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
+}
+
+// Some queries of one head of one picture at a time. [B,heads,T,D] -> [B,heads,T,D]
+static at::Tensor sliced_attention(const at::Tensor &q, const at::Tensor &k,
+                                   const at::Tensor &v, bool causal)
+{
+    at::Tensor out = at::empty(q.sizes(), q.options());
+    int64_t tokens = q.size(2), rows = causal ? tokens : 1024;
+    for (int64_t i = 0; i < q.size(0) * q.size(1); i++) {
+        int64_t b = i / q.size(1), head = i % q.size(1);
+        auto own = [&](const at::Tensor &x) {
+            return x.narrow(0, b, 1).narrow(1, head, 1);
+        };
+        for (int64_t first = 0; first < tokens; first += rows) {
+            int64_t end = first + rows < tokens ? first + rows : tokens;
+            own(out)
+                .slice(2, first, end)
+                .copy_(attention(own(q).slice(2, first, end), own(k), own(v), causal));
+        }
+    }
+    return out;
+}
+
+void tc_slice_attention(tc_scope *s, bool on)
+{
+    s->root->sliced_attention = on;
+}
+
+tc_tensor *tc_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v,
+                        bool causal)
 {
     return tc_run(s, "attention", {q, k, v}, [&] {
-        return q->value.is_meta()
-                   ? at::empty_like(q->value)
-                   : at::scaled_dot_product_attention(q->value, k->value, v->value, {}, 0.0,
-                                                      causal);
+        if (q->value.is_meta())
+            return at::empty_like(q->value);
+        // A recorded graph keeps every slice: nothing is gained.
+        bool sliced = s->root->sliced_attention && !s->gradients;
+        return sliced ? sliced_attention(q->value, k->value, v->value, causal)
+                      : attention(q->value, k->value, v->value, causal);
     });
 }
 
 tc_tensor *tc_resize_nearest(tc_scope *s, tc_tensor *x, int64_t height, int64_t width)
 {
-    return tc_run(s, "resize_nearest", {x},
-                  [&] { return at::upsample_nearest2d(x->value, {height, width}); });
+    return tc_run(s, "resize_nearest", {x}, [&] {
+        return at::upsample_nearest2d(x->value, {height, width});
+    });
 }
 
 tc_tensor *tc_resize_bicubic(tc_scope *s, tc_tensor *x, int64_t height, int64_t width)

@@ -10,7 +10,7 @@ SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
 MAY_INCLUDE = {
     "base": set(),
     "io": {"base"},
-    "torch": set(),
+    "torch": {"base"},
     "nn": {"torch"},
     "nets": {"nn", "torch"},
     "models": {"base", "io", "nets", "nn", "torch"},

@@ -57,6 +57,38 @@ static void arithmetic(void)
     SAME(tc_cos(root, ROW(0, 1)), 1, cosf(1));
 }
 
+static void constants(void)
+{
+    SAME(tc_full(root, TC_F32, SHAPE(2), 0.5), 0.5f, 0.5f);
+    SAME(tc_div(root, ROW(1, 3), tc_full(root, TC_F32, SHAPE(1), 2)), 0.5f, 1.5f);
+}
+
+/* The largest difference between attention at once and in slices. */
+static float slicing_error(int64_t tokens, bool causal)
+{
+    tc_scope *s = tc_push(root);
+    tc_rng *rng = tc_rng_new(s, 1);
+    tc_tensor *x[3];
+    for (int i = 0; i < 3; i++)
+        x[i] = tc_randn(s, rng, SHAPE(2, 3, tokens, 4));
+    tc_tensor *whole = tc_attention(s, x[0], x[1], x[2], causal);
+    tc_slice_attention(root, true);
+    tc_tensor *sliced = tc_attention(s, x[0], x[1], x[2], causal);
+    tc_slice_attention(root, false);
+    tc_tensor *d = tc_reshape(s, tc_sub(s, whole, sliced), SHAPE(1, -1));
+    float range[2] = {-1, 1};
+    tc_tensor *ends[] = {tc_amin(s, d, 1), tc_amax(s, d, 1)};
+    CHECK(tc_to_host(s, tc_cat(s, 2, ends, 0), TC_F32, range, sizeof range));
+    tc_pop(s, NULL);
+    return fmaxf(-range[0], range[1]);
+}
+
+static void attention_in_slices_is_the_same(void)
+{
+    CHECK(slicing_error(7, true) < 1e-6f);
+    CHECK(slicing_error(1500, false) < 1e-6f); /* more than the queries of one slice */
+}
+
 static void combinations_leave_out_zero_terms(void)
 {
     tc_tensor *x[] = {ROW(1, 2), ROW(INFINITY, NAN), ROW(10, 20)};
@@ -193,6 +225,8 @@ int main(void)
     struct err e = {0};
     root = tc_open(&(struct tc_settings){.device = "cpu", .threads = 1}, &e);
     RUN(arithmetic);
+    RUN(constants);
+    RUN(attention_in_slices_is_the_same);
     RUN(combinations_leave_out_zero_terms);
     RUN(activations);
     RUN(shapes);
