@@ -139,31 +139,73 @@ void diffuser_close(struct diffuser *d)
     *d = (struct diffuser){0};
 }
 
+static enum tc_dtype part_dtype(const struct diffuser_weights *w, enum diffuser_part part)
+{
+    bool upcast = part == PART_VAE && w->dtype == TC_F16 && w->diffuser->vae.force_upcast;
+    return upcast || part == PART_VAE_F32 ? TC_F32 : w->dtype;
+}
+
+static void unload_part(struct diffuser_resident *part)
+{
+    if (!part->scope)
+        return;
+    weights_unload(part->w);
+    tc_pop(part->scope, NULL);
+    *part = (struct diffuser_resident){0};
+}
+
+static bool load_part(struct diffuser_weights *w, enum diffuser_part part, struct err *e)
+{
+    const struct diffuser *d = w->diffuser;
+    const struct network *networks[PART_COUNT] = {&d->text_network, &d->unet_network,
+                                                  &d->vae_network, &d->vae_network};
+    struct diffuser_resident *p = &w->part[part];
+    p->dtype = part_dtype(w, part);
+    p->scope = tc_push(w->root);
+    tc_context(p->scope, "%s", d->name);
+    p->w = network_load(networks[part], p->scope, p->dtype, e);
+    if (p->w.node)
+        return true;
+    unload_part(p);
+    return false;
+}
+
 bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,
                    enum tc_dtype dtype, struct err *e)
 {
-    w->dtype = dtype;
-    w->vae_dtype = dtype == TC_F16 && d->vae.force_upcast ? TC_F32 : dtype;
-    w->scope = tc_push(root);
-    tc_context(w->scope, "%s", d->name);
-    w->text = network_load(&d->text_network, w->scope, dtype, e);
-    if (w->text.node)
-        w->unet = network_load(&d->unet_network, w->scope, dtype, e);
-    if (w->unet.node)
-        w->vae = network_load(&d->vae_network, w->scope, w->vae_dtype, e);
-    if (w->vae.node)
-        return true;
+    *w = (struct diffuser_weights){.diffuser = d, .root = root, .dtype = dtype};
+    for (enum diffuser_part part = PART_TEXT; part <= PART_VAE; part++) {
+        if (!load_part(w, part, e)) {
+            diffuser_unload(w);
+            return false;
+        }
+    }
+    return true;
+}
+
+void diffuser_load_one_part(struct diffuser_weights *w, tc_scope *root,
+                            const struct diffuser *d, enum tc_dtype dtype)
+{
     diffuser_unload(w);
-    return false;
+    *w = (struct diffuser_weights){
+        .diffuser = d, .root = root, .dtype = dtype, .one_part = true};
+}
+
+bool diffuser_need(struct diffuser_weights *w, enum diffuser_part part, struct err *e)
+{
+    if (w->part[part].scope)
+        return true;
+    if (w->one_part) {
+        for (int other = 0; other < PART_COUNT; other++)
+            unload_part(&w->part[other]);
+        tc_empty_cache(w->root);
+    }
+    return load_part(w, part, e);
 }
 
 void diffuser_unload(struct diffuser_weights *w)
 {
-    if (!w->scope)
-        return;
-    weights_unload(w->text);
-    weights_unload(w->unet);
-    weights_unload(w->vae);
-    tc_pop(w->scope, NULL);
+    for (int part = 0; part < PART_COUNT; part++)
+        unload_part(&w->part[part]);
     *w = (struct diffuser_weights){0};
 }

@@ -31,16 +31,35 @@ bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
 /* Accepts a zeroed or half-built object. */
 void diffuser_close(struct diffuser *d);
 
-/* The weights on the device, in a scope of their own. Start from `{0}`. */
+/* What generation needs on the device, in the order in which it needs it. The last one is
+ * the VAE in f32, for pictures that its own precision cannot hold. */
+enum diffuser_part { PART_TEXT, PART_UNET, PART_VAE, PART_VAE_F32, PART_COUNT };
+
+/* The weights on the device. Start from `{0}`. */
 struct diffuser_weights {
-    tc_scope *scope;
-    enum tc_dtype dtype, vae_dtype; /* of the computation */
-    weights text, unet, vae;
+    const struct diffuser *diffuser;
+    tc_scope *root;
+    enum tc_dtype dtype; /* of the computation; the VAE's may be another */
+    bool one_part;       /* memory is tight: one part at a time */
+    struct diffuser_resident {
+        tc_scope *scope;
+        weights w;
+        enum tc_dtype dtype;
+    } part[PART_COUNT];
 };
 
-/* Reads the weights that generation needs onto the device of `root`. */
+/* Reads text encoder, UNet and VAE onto the device of `root`; `d` outlives the weights.
+ * On failure nothing stays on the device. */
 bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,
                    enum tc_dtype dtype, struct err *e);
+
+/* From now on one part is on the device at a time, and read anew whenever it is needed.
+ */
+void diffuser_load_one_part(struct diffuser_weights *w, tc_scope *root,
+                            const struct diffuser *d, enum tc_dtype dtype);
+
+/* Makes sure that a part is on the device. */
+bool diffuser_need(struct diffuser_weights *w, enum diffuser_part part, struct err *e);
 
 /* Frees them and gives their memory back. Accepts a zeroed object. */
 void diffuser_unload(struct diffuser_weights *w);

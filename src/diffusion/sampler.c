@@ -7,14 +7,16 @@
 #include "base/str.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* A latent is looked at every so many steps, since looking waits for the device. */
-#define FINITE_CHECK_STEPS 10
+/* The host looks every so many steps for what broke, since looking waits for the device.
+ */
+#define LOOK_STEPS 10
 
 /* One batch on its way. */
 struct batch {
     const struct diffuser *d;
-    const struct diffuser_weights *w;
+    struct diffuser_weights *w;
     const struct sampler_settings *settings;
     const struct sampler_cell *cells;
     int count;
@@ -22,6 +24,9 @@ struct batch {
     struct unet_condition text;
     struct scheduler *scheduler;
     tc_rng **rngs; /* one a picture, so that a picture's noise is its own */
+    tc_tensor
+        *broken; /* [B]: 0 for a picture whose numbers are finite so far, else NaN */
+    struct sampler_picture *pictures;
 };
 
 /* Text */
@@ -55,7 +60,7 @@ static bool encode_text(tc_scope *up, struct batch *b, struct err *e)
     if (ok) {
         tc_scope *s = tc_push(up);
         tc_tensor *x = tc_from_host(s, TC_I64, SHAPE(rows, tokens), ids);
-        x = clip_text_forward(s, b->w->text, &b->d->text, x, 0);
+        x = clip_text_forward(s, b->w->part[PART_TEXT].w, &b->d->text, x, 0);
         b->text = (struct unet_condition){.scope = up, .text = tc_pop(s, x)};
         ok = tc_check(up, e);
     }
@@ -89,7 +94,8 @@ static tc_tensor *guided_output(tc_scope *up, struct batch *b, tc_tensor *x, int
     x = scheduler_scale_input(s, b->scheduler, x, i);
     if (b->guided)
         x = tc_cat(s, 2, (tc_tensor *[]){x, x}, 0);
-    tc_tensor *out = unet_forward(s, b->w->unet, &b->d->unet, tc_cast(s, x, b->w->dtype),
+    const struct diffuser_resident *unet = &b->w->part[PART_UNET];
+    tc_tensor *out = unet_forward(s, unet->w, &b->d->unet, tc_cast(s, x, unet->dtype),
                                   scheduler_timestep(b->scheduler, i), &b->text);
     out = tc_cast(s, out, TC_F32);
     if (b->guided) {
@@ -99,6 +105,34 @@ static tc_tensor *guided_output(tc_scope *up, struct batch *b, tc_tensor *x, int
         out = tc_add(s, negative, tc_scale(s, away, b->settings->guidance));
     }
     return tc_pop(s, out);
+}
+
+/* Numbers that break */
+
+/* x - x is 0 where x is finite and NaN elsewhere, and a sum keeps a NaN: nothing that
+ * breaks between two looks is missed. x [B,C,h,w] */
+static void note_broken(tc_scope *up, struct batch *b, tc_tensor *x)
+{
+    tc_scope *s = tc_push(up);
+    tc_tensor *zero = tc_reshape(s, tc_sub(s, x, x), SHAPE(b->count, -1));
+    tc_tensor *sum = tc_sum(s, zero, 1); /* [B] */
+    if (b->broken)
+        sum = tc_add(s, b->broken, sum);
+    b->broken = tc_replace(up, b->broken, tc_pop(s, sum));
+}
+
+/* Tells the host which pictures broke; false when all did. */
+static bool look(tc_scope *s, struct batch *b)
+{
+    float *sums = calloc((size_t)b->count, sizeof *sums);
+    bool any = false;
+    if (!sums)
+        tc_fail(s, ERR_MEMORY, "no host memory for a batch of %d", b->count);
+    else if (tc_to_host(s, b->broken, TC_F32, sums, (size_t)b->count * sizeof *sums))
+        for (int i = 0; i < b->count; i++)
+            any |= b->pictures[i].finite = sums[i] == 0;
+    free(sums);
+    return any;
 }
 
 /* Noise [B,C,h,w] -> latent [B,C,h,w] */
@@ -115,11 +149,12 @@ static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
         tc_context(t, "step %d of %d", i + 1, total);
         tc_tensor *out = guided_output(t, b, x, i);
         tc_tensor *next = scheduler_step(t, b->scheduler, i, out, x, b->rngs);
+        note_broken(s, b, out);
         x = tc_replace(s, x, tc_pop(t, next));
-        bool look = (i + 1) % FINITE_CHECK_STEPS == 0 || i + 1 == total;
-        if (look && !tc_all_finite(s, x))
-            tc_fail(s, ERR_NONFINITE, "step %d of %d: the latent is not finite", i + 1,
-                    total);
+        if (i + 1 == total)
+            note_broken(s, b, x);
+        if (((i + 1) % LOOK_STEPS == 0 || i + 1 == total) && !look(s, b))
+            break;
         if (step && tc_ok(s))
             step(user, i + 1, total);
     }
@@ -128,39 +163,65 @@ static tc_tensor *remove_noise(tc_scope *s, struct batch *b, tc_tensor *x,
 
 /* Picture */
 
-/* Latent [1,C,h,w] -> bytes [H,W,3] u8, as diffusers' VaeImageProcessor.postprocess */
-static tc_tensor *decode(tc_scope *up, const struct batch *b, tc_tensor *latent)
+/* Latent [1,C,h,w] -> [1,3,H,W] f32 in [-1,1] but for overshoot */
+static tc_tensor *decode(tc_scope *up, const struct batch *b, enum diffuser_part part,
+                         tc_tensor *latent)
 {
     const struct vae_config *vae = &b->d->vae;
+    const struct diffuser_resident *p = &b->w->part[part];
     tc_scope *s = tc_push(up);
     latent = tc_scale(s, latent, 1 / vae->scaling_factor);
     if (vae->shift_factor != 0)
         latent = tc_add_scalar(s, latent, vae->shift_factor);
-    tc_tensor *x = vae_decode(s, b->w->vae, vae, tc_cast(s, latent, b->w->vae_dtype));
-    x = tc_cast(s, x, TC_F32); /* [1,3,H,W] */
-    if (!tc_all_finite(s, x))
-        tc_fail(s, ERR_NONFINITE, "the decoded picture is not finite");
+    tc_tensor *x = vae_decode(s, p->w, vae, tc_cast(s, latent, p->dtype));
+    return tc_pop(s, tc_cast(s, x, TC_F32));
+}
+
+/* [1,3,H,W] -> bytes [H,W,3], as diffusers' VaeImageProcessor.postprocess */
+static bool copy_picture(tc_scope *up, tc_tensor *x, struct image *image, struct err *e)
+{
+    tc_scope *s = tc_push(up);
     x = tc_clamp(s, tc_add_scalar(s, tc_scale(s, x, 0.5), 0.5), 0, 1);
     x = tc_round(s, tc_scale(s, x, 255));
-    x = tc_permute(s,
-                   tc_reshape(s, x, SHAPE(tc_size(x, 1), tc_size(x, 2), tc_size(x, 3))),
-                   SHAPE(1, 2, 0));
-    return tc_pop(s, tc_cast(s, x, TC_U8));
+    x = tc_reshape(s, x, SHAPE(tc_size(x, 1), tc_size(x, 2), tc_size(x, 3)));
+    x = tc_cast(s, tc_permute(s, x, SHAPE(1, 2, 0)), TC_U8);
+    bool ok =
+        tc_check(s, e) && image_new(image, (int)tc_size(x, 1), (int)tc_size(x, 0), e) &&
+        (tc_to_host(s, x, TC_U8, image->rgb, (size_t)tc_numel(x)) || tc_check(s, e));
+    tc_pop(s, NULL);
+    return ok;
+}
+
+/* In the VAE's own precision and, where that overflows, once more in f32. */
+static bool decode_one(tc_scope *up, const struct batch *b, tc_tensor *latent,
+                       struct sampler_picture *picture, struct err *e)
+{
+    tc_scope *s = tc_push(up);
+    bool ok = diffuser_need(b->w, PART_VAE, e);
+    bool exact = ok && b->w->part[PART_VAE].dtype == TC_F32;
+    tc_tensor *x = ok ? decode(s, b, PART_VAE, latent) : NULL;
+    picture->finite = tc_all_finite(s, x);
+    if (ok && tc_ok(s) && !picture->finite && !exact) {
+        ok = diffuser_need(b->w, PART_VAE_F32, e);
+        x = ok ? decode(s, b, PART_VAE_F32, latent) : NULL;
+        picture->upcast = picture->finite = tc_all_finite(s, x);
+    }
+    ok = ok && tc_check(s, e) &&
+         (!picture->finite || copy_picture(s, x, &picture->image, e));
+    tc_pop(s, NULL);
+    return ok;
 }
 
 /* One picture at a time: at full size a decoder's activations outweigh a UNet's. */
 static bool decode_all(tc_scope *up, const struct batch *b, tc_tensor *latents,
-                       struct image *pictures, struct err *e)
+                       struct err *e)
 {
     for (int i = 0; i < b->count; i++) {
         if (!stop_check(e))
             return false;
         tc_scope *s = tc_push(up);
-        tc_tensor *x = decode(s, b, tc_slice(s, latents, 0, i, i + 1));
-        bool ok = tc_check(s, e) &&
-                  image_new(&pictures[i], (int)tc_size(x, 1), (int)tc_size(x, 0), e) &&
-                  (tc_to_host(s, x, TC_U8, pictures[i].rgb, (size_t)tc_numel(x)) ||
-                   tc_check(s, e));
+        tc_tensor *latent = tc_slice(s, latents, 0, i, i + 1);
+        bool ok = !b->pictures[i].finite || decode_one(s, b, latent, &b->pictures[i], e);
         tc_pop(s, NULL);
         if (!ok)
             return false;
@@ -169,33 +230,35 @@ static bool decode_all(tc_scope *up, const struct batch *b, tc_tensor *latents,
 }
 
 static bool run_batch(tc_scope *s, struct batch *b, sampler_step_fn *step, void *user,
-                      struct image *pictures, struct err *e)
+                      struct err *e)
 {
     b->scheduler = scheduler_new(s, &b->d->scheduler, b->settings->steps, e);
-    if (!b->scheduler || !encode_text(s, b, e))
+    if (!b->scheduler || !diffuser_need(b->w, PART_TEXT, e) || !encode_text(s, b, e) ||
+        !diffuser_need(b->w, PART_UNET, e))
         return false;
     tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user);
-    return tc_check(s, e) && decode_all(s, b, latents, pictures, e);
+    return tc_check(s, e) && decode_all(s, b, latents, e);
 }
 
-bool sampler_run(tc_scope *root, const struct diffuser *d,
-                 const struct diffuser_weights *w,
+bool sampler_run(tc_scope *root, struct diffuser_weights *w,
                  const struct sampler_settings *settings,
                  const struct sampler_cell *cells, int count, sampler_step_fn *step,
-                 void *user, struct image *pictures, struct err *e)
+                 void *user, struct sampler_picture *pictures, struct err *e)
 {
-    struct batch b = {.d = d,
+    struct batch b = {.d = w->diffuser,
                       .w = w,
                       .settings = settings,
                       .cells = cells,
                       .count = count,
-                      .guided = settings->guidance > 1};
+                      .guided = settings->guidance > 1,
+                      .pictures = pictures};
+    memset(pictures, 0, (size_t)count * sizeof *pictures);
     b.rngs = calloc((size_t)count, sizeof *b.rngs);
     if (!b.rngs)
         return err_set(e, ERR_MEMORY, "no host memory for a batch of %d", count);
     tc_scope *s = tc_push(root);
-    tc_context(s, "%s", d->name);
-    bool ok = run_batch(s, &b, step, user, pictures, e);
+    tc_context(s, "%s", b.d->name);
+    bool ok = run_batch(s, &b, step, user, e);
     scheduler_free(b.scheduler);
     tc_pop(s, NULL);
     free(b.rngs);

@@ -21,15 +21,21 @@ struct sampler_cell {
 /* Called after each step, with the number of steps done and in all. */
 typedef void sampler_step_fn(void *user, int done, int total);
 
-/* Makes `count` pictures in one batch; pictures[i] is the caller's to free. The pictures
- * depend on the cells alone, not on which of them share a batch, but for rounding.
- * ERR_STOPPED between steps when that is asked for (base/stop.h);
- * ERR_NONFINITE when a picture is not made of finite numbers; ERR_MEMORY when the device
- * is too small for the batch: the caller may try a smaller one. */
-bool sampler_run(tc_scope *root, const struct diffuser *d,
-                 const struct diffuser_weights *w,
+/* What became of a cell. */
+struct sampler_picture {
+    struct image image; /* the caller's to free; empty where it is not finite */
+    bool finite;        /* it and all model outputs that were looked at */
+    bool upcast;        /* the VAE's own precision could not hold it: decoded in f32 */
+};
+
+/* Makes `count` pictures in one batch. They depend on the cells alone, not on which of
+ * them share a batch, but for rounding. ERR_STOPPED between steps when that is asked for
+ * (base/stop.h); ERR_MEMORY when the device is too small for the batch: the caller may
+ * try a smaller one. Waits for the device every ten steps and once a picture, not in
+ * between. */
+bool sampler_run(tc_scope *root, struct diffuser_weights *w,
                  const struct sampler_settings *settings,
                  const struct sampler_cell *cells, int count, sampler_step_fn *step,
-                 void *user, struct image *pictures, struct err *e);
+                 void *user, struct sampler_picture *pictures, struct err *e);
 
 #endif

@@ -14,8 +14,9 @@ void generate_close(struct plan *p);
 /* The seed of the noise that a picture starts from. */
 uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model);
 
-/* Draws every case with every diffuser, one diffuser on the device at a time. A picture
- * that is not made of finite numbers is recorded as such and the others go on. */
+/* Draws every case with every diffuser, one diffuser on the device at a time (draw.c). A
+ * picture that is not made of finite numbers, in f32 either, is recorded as such and the
+ * others go on. ERR_MEMORY after every remedy; what is finished then is published. */
 bool generate_parents(const struct plan *p, tc_scope *root, struct image_tensor *images,
                       struct err *e);
 

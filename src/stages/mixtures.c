@@ -4,6 +4,7 @@
 
 #include "base/stop.h"
 #include "run/record.h"
+#include "stages/relief.h"
 
 #include <string.h>
 #include <time.h>
@@ -58,7 +59,8 @@ static bool publish(const struct plan *p, int cell, const struct image *picture,
     return ok;
 }
 
-/* One mixture at one layer. A picture that is not finite is recorded as such. */
+/* One mixture at one layer. A picture that is not finite in fp32 is recorded as such; one
+ * that is not in a shorter type is left to be made again. */
 static bool make_one(const struct plan *p, tc_scope *up, int64_t n, int l, int k,
                      const struct latents *parents, struct err *e)
 {
@@ -83,9 +85,16 @@ static bool make_one(const struct plan *p, tc_scope *up, int64_t n, int l, int k
         return false;
     }
     tc_recover(up);
-    progress_note(p->run->progress, NOTE_WARNING, "%s", failure.message);
-    record_cell_failed(p->run->record, cell, "nonfinite");
+    if (p->vqgan.dtype == TC_F32) {
+        progress_note(p->run->progress, NOTE_WARNING, "%s", failure.message);
+        record_cell_failed(p->run->record, cell, "nonfinite");
+    }
     return true;
+}
+
+static bool is_done(const struct plan *p, int64_t n, int l, int k)
+{
+    return record_cell_is_done(p->run->record, plan_mixture_cell(p, n, l, k));
 }
 
 static void skip_case(const struct plan *p, int64_t n)
@@ -94,11 +103,6 @@ static void skip_case(const struct plan *p, int64_t n)
         for (int k = 0; k < p->mixture_count; k++)
             record_cell_failed(p->run->record, plan_mixture_cell(p, n, l, k),
                                "no parent");
-}
-
-static bool is_done(const struct plan *p, int64_t n, int l, int k)
-{
-    return record_cell_is_done(p->run->record, plan_mixture_cell(p, n, l, k));
 }
 
 static bool make_case(const struct plan *p, tc_scope *root, int64_t n,
@@ -117,6 +121,22 @@ static bool make_case(const struct plan *p, tc_scope *root, int64_t n,
     return ok;
 }
 
+/* The same, tried again in other ways while memory runs out. */
+static bool make_case_in_memory(const struct plan *p, struct relief *relief, int64_t n,
+                                const struct image_tensor *images, struct err *e)
+{
+    struct err failure = {0};
+    while (!make_case(p, relief->root, n, images, &failure)) {
+        if (!relief_try(relief, &failure)) {
+            *e = failure;
+            return relief_hint(e);
+        }
+        failure = (struct err){0};
+    }
+    relief_worked(relief);
+    return true;
+}
+
 /* The VQGAN computes in fp32 unless --dtype names another type. */
 static enum tc_dtype choose_dtype(const struct plan *p)
 {
@@ -124,22 +144,64 @@ static enum tc_dtype choose_dtype(const struct plan *p)
     return asked == DTYPE_FP16 ? TC_F16 : asked == DTYPE_BF16 ? TC_BF16 : TC_F32;
 }
 
-bool mixtures_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
-                   struct err *e)
+static bool load(struct plan *p, struct relief *relief, enum tc_dtype dtype,
+                 struct err *e)
 {
-    bool done = plan_results_are_done(p);
-    bool ok = done || vqgan_load(&p->vqgan, root, choose_dtype(p), e);
+    struct err failure = {0};
+    while (!vqgan_load(&p->vqgan, relief->root, dtype, &failure)) {
+        if (!relief_empty_cache(relief, &failure)) {
+            *e = failure;
+            return relief_hint(e);
+        }
+        failure = (struct err){0};
+    }
+    return true;
+}
+
+static bool make_all(struct plan *p, struct relief *relief,
+                     const struct image_tensor *images, enum tc_dtype dtype, bool again,
+                     struct err *e)
+{
+    bool ok = plan_results_are_done(p) || load(p, relief, dtype, e);
     for (int64_t n = 0; ok && n < p->cases; n++) {
         report(p, n, 0, NULL);
-        plan_announce(p, n);
+        if (!again)
+            plan_announce(p, n);
         if (plan_case_is_done(p, n))
             continue;
         if (plan_has_parents(p, n))
-            ok = make_case(p, root, n, images, e);
+            ok = make_case_in_memory(p, relief, n, images, e);
         else
             skip_case(p, n);
     }
     vqgan_unload(&p->vqgan);
-    tc_empty_cache(root);
+    tc_empty_cache(relief->root);
     return ok;
+}
+
+/* Mixtures whose parents are there and that are not. */
+static int count_missing(const struct plan *p)
+{
+    int missing = 0;
+    for (int64_t n = 0; n < p->cases; n++)
+        for (int l = 0; l < p->layer_count && plan_has_parents(p, n); l++)
+            for (int k = 0; k < p->mixture_count; k++)
+                missing += !is_done(p, n, l, k);
+    return missing;
+}
+
+bool mixtures_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
+                   struct err *e)
+{
+    struct relief relief = {.root = root, .progress = p->run->progress};
+    enum tc_dtype dtype = choose_dtype(p);
+    if (!make_all(p, &relief, images, dtype, false, e))
+        return false;
+    int missing = dtype == TC_F32 ? 0 : count_missing(p);
+    if (missing == 0)
+        return true;
+    progress_note(p->run->progress, NOTE_WARNING,
+                  "%d of %d mixtures not finite in %s: made again in fp32", missing,
+                  p->results * (int)p->cases, dtype == TC_F16 ? "fp16" : "bf16");
+    return make_all(p, &relief, images, TC_F32, true, e);
 }

@@ -31,10 +31,10 @@ static bool sample(struct trial *t, tc_scope *root, struct err *e)
     const struct sampler_settings settings = {
         .steps = 2, .guidance = 7.5, .height = 64, .width = 64};
     const struct sampler_cell cell = {"a cat", "", 1};
-    struct image picture = {0};
-    bool ok = sampler_run(root, t->diffuser, &t->weights, &settings, &cell, 1, NULL, NULL,
-                          &picture, e);
-    image_free(&picture);
+    struct sampler_picture picture = {0};
+    bool ok =
+        sampler_run(root, &t->weights, &settings, &cell, 1, NULL, NULL, &picture, e);
+    image_free(&picture.image);
     return ok;
 }
 

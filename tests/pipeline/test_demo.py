@@ -1,5 +1,6 @@
 """The ensemble that comes with the program: complete, in its size, and blending."""
 
+import json
 import pathlib
 
 import numpy
@@ -53,3 +54,17 @@ def test_optimize_beats_where_it_started(diffens, run, tmp_path):
     total = rows[0].split(",").index("total")
     losses = [float(row.split(",")[total]) for row in rows[1:]]
     assert len(losses) == 15 and losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_precision_is_close(diffens, run, observe, tmp_path, dtype):
+    """Norms, softmax, scheduler and guidance stay in fp32."""
+    pair = ",".join(json.loads(ENSEMBLE.read_text())["pair"])
+    result = diffens("generate", "--ensemble", ENSEMBLE, "--steps", 10, "--models", pair,
+                     "--dtype", dtype, "--out", tmp_path / "half")
+    assert "not finite" not in result.stderr
+    half = numpy.load(tmp_path / "half/images.npy").astype(int)
+    full = numpy.load(run / "images.npy").astype(int)
+    difference = numpy.abs(half - full).mean()
+    observe("demo", dtype, "mean difference to fp32, of 255", difference, 8)
+    assert 0 < difference <= 8
