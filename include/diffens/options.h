@@ -17,6 +17,7 @@ enum command_bit {
     COMMAND_GENERATE = 1,
     COMMAND_BLEND = 2,
     COMMAND_OPTIMIZE = 4,
+    COMMAND_INSPECT = 8,
     COMMAND_MODELS = 16,
     COMMAND_DOCTOR = 32
 };
@@ -150,6 +151,7 @@ struct options {
     bool verbose, quiet; /* exclude each other; default neither */
     enum progress_mode progress; /* default auto: bar or plain */
     const char *log; /* file that gets a copy of what goes to stderr, or NULL */
+    bool command_line; /* inspect: what makes it again, instead of the record */
 
     /* how to start; in no record */
     const char *config; /* JSON file with more options, or NULL */

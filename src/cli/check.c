@@ -19,6 +19,7 @@ static const char *exclusion(const struct option *a, const struct option *b)
         {"verbose", "quiet", "they contradict each other"},
         {"quiet", "progress", "--quiet shows none"},
         {"dry-run", "print-config", "each says what to print instead of a run"},
+        {"json", "command", "each says what to print"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (strcmp(a->name, pairs[i][0]) == 0 && strcmp(b->name, pairs[i][1]) == 0)

@@ -30,6 +30,7 @@ const struct command *command_of(enum command_bit bit);
 bool command_generate(const struct options *o, struct err *e);
 bool command_blend(const struct options *o, struct err *e);
 bool command_optimize(const struct options *o, struct err *e);
+bool command_inspect(const struct options *o, struct err *e);
 bool command_models(const struct options *o, struct err *e);
 bool command_doctor(const struct options *o, struct err *e);
 

@@ -222,6 +222,8 @@ static bool copy_parents(struct record_cell *to, const struct record_cell *from,
         const struct record_parent *p = &from->parents[i];
         parents[i].seed = p->seed;
         parents[i].weight = p->weight;
+        parents[i].height = p->height;
+        parents[i].width = p->width;
         if (!copy((char **)&parents[i].model, p->model, e) ||
             !copy((char **)&parents[i].prompt, p->prompt, e) ||
             !copy((char **)&parents[i].negative, p->negative, e) ||
@@ -239,6 +241,8 @@ int record_add_cell(struct record *r, const struct record_cell *cell, struct err
         return -1;
     s->cells = all;
     struct planned_cell *c = &all[s->cell_count++];
+    c->is.case_index = cell->case_index;
+    c->is.case_seed = cell->case_seed;
     c->is.height = cell->height;
     c->is.width = cell->width;
     c->is.optimized = cell->optimized;

@@ -31,11 +31,29 @@ static const char *noise_name(const struct options *o)
 }
 
 /* The settings of the first stage that a parent depends on. */
-static void write_drawing(struct json_writer *w, const struct options *o)
+static void write_drawing(struct json_writer *w, const struct options *o,
+                          const struct record_cell *cell)
 {
     write_text(w, "noise", noise_name(o));
+    if (o->noise == NOISE_INDEPENDENT) {
+        json_write_key(w, "case_seed");
+        json_write_uint(w, cell->case_seed);
+    }
     write_number(w, "steps", o->steps);
     write_real(w, "guidance", o->guidance);
+}
+
+/* What a mixture depends on beside its parents. */
+static void write_mixing(struct json_writer *w, const struct options *o,
+                         const struct record_cell *cell)
+{
+    static const char *const dtypes[] = {"fp32", "fp32", "fp16", "bf16"};
+    if (o->command == COMMAND_BLEND)
+        write_text(w, "mixing_dtype", dtypes[o->dtype]);
+    if (!o->images)
+        return;
+    write_text(w, "images", o->images[0] == '/' ? str_file_name(o->images) : o->images);
+    write_number(w, "case_index", cell->case_index);
 }
 
 static const char *seed_name(const struct options *o, const struct record_optimized *of)
@@ -99,6 +117,8 @@ static void write_cell(struct json_writer *w, const struct record_cell *cell)
             json_write_open_object(w);
             write_real(w, "weight", cell->parents[i].weight);
             write_parent(w, &cell->parents[i]);
+            write_number(w, "height", cell->parents[i].height);
+            write_number(w, "width", cell->parents[i].width);
             json_write_close(w);
         }
         json_write_close(w);
@@ -116,6 +136,10 @@ static void write_maker(const struct record_state *s, struct json_writer *w)
     write_text(w, "libtorch", s->about.libtorch);
     write_text(w, "device", s->device);
     write_text(w, "dtype", s->dtype);
+    if (s->about.options->deterministic) {
+        json_write_key(w, "deterministic");
+        json_write_bool(w, true);
+    }
     write_text(w, "ensemble", s->about.ensemble);
 }
 
@@ -133,7 +157,9 @@ void record_write_cell(const struct record_state *s, const struct record_cell *c
     write_text(w, "kind", kind(cell));
     write_cell(w, cell);
     if (cell->parents[0].prompt)
-        write_drawing(w, o);
+        write_drawing(w, o, cell);
+    if (cell->layer)
+        write_mixing(w, o, cell);
     if (cell->optimized.which) {
         write_optimizing(w, o, &cell->optimized);
     } else if (cell->layer) {

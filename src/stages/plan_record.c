@@ -37,7 +37,10 @@ int plan_cell_count(const struct plan *p)
 /* A parent as the record describes it; the texts stay the plan's. */
 static struct record_parent describe_parent(const struct plan *p, int64_t n, int m)
 {
-    struct record_parent parent = {.model = p->model_names[m], .weight = 1};
+    struct record_parent parent = {.model = p->model_names[m],
+                                   .weight = 1,
+                                   .height = (int)p->height,
+                                   .width = (int)p->width};
     if (p->diffusers) {
         const struct prompts *prompts = p->run->prompts;
         parent.prompt = prompts_text(prompts, n, m);
@@ -56,6 +59,8 @@ static bool add_parent_cells(const struct plan *p, int64_t n, struct err *e)
         snprintf(file, sizeof file, "images/%s_%s.png", p->case_names[n],
                  p->model_names[m]);
         struct record_cell cell = {.case_name = p->case_names[n],
+                                   .case_index = n,
+                                   .case_seed = plan_case_seed(p, n),
                                    .file = file,
                                    .height = (int)p->height,
                                    .width = (int)p->width,
@@ -79,6 +84,8 @@ static bool add_mixture_cells(const struct plan *p, int64_t n,
         for (int m = 0; m < p->models; m++)
             parents[m].weight = mixture->shares[m];
         struct record_cell cell = {.case_name = p->case_names[n],
+                                   .case_index = n,
+                                   .case_seed = plan_case_seed(p, n),
                                    .file = file,
                                    .height = (int)p->vq_height,
                                    .width = (int)p->vq_width,
@@ -115,6 +122,8 @@ static bool add_optimized_cells(const struct plan *p, int64_t n,
         name_result(p, n, result, file, sizeof file);
         struct record_cell cell = {
             .case_name = p->case_names[n],
+            .case_index = n,
+            .case_seed = plan_case_seed(p, n),
             .file = file,
             .height = (int)p->vq_height,
             .width = (int)p->vq_width,
