@@ -141,16 +141,26 @@ static bool belongs(const struct option *option, const struct options *o)
     return (option->commands & o->command) && !option->unrecorded;
 }
 
-void options_write(struct json_writer *w, const struct options *o)
+static void write_options(struct json_writer *w, const struct options *o, bool output)
 {
     json_write_open_object(w);
     for (const struct option *p = option_table; p < option_table + option_count; p++) {
-        if (!belongs(p, o))
+        if (!belongs(p, o) || (p->group == GROUP_OUTPUT && !output))
             continue;
         json_write_key(w, p->name);
         write_value(w, p, o, true);
     }
     json_write_close(w);
+}
+
+void options_write(struct json_writer *w, const struct options *o)
+{
+    write_options(w, o, true);
+}
+
+void options_write_settings(struct json_writer *w, const struct options *o)
+{
+    write_options(w, o, false);
 }
 
 void options_write_config(struct json_writer *w, const struct options *o)
@@ -172,4 +182,14 @@ bool options_may_change(const char *name)
 {
     const struct option *option = option_find(name, strlen(name), ~0u);
     return option && (option->free || option->group == GROUP_OUTPUT);
+}
+
+void options_write(struct json_writer *w, const struct options *o)
+{
+    write_options(w, o, true);
+}
+
+void options_write_settings(struct json_writer *w, const struct options *o)
+{
+    write_options(w, o, false);
 }

@@ -17,4 +17,7 @@ void options_write_config(struct json_writer *w, const struct options *o);
  * pictures, or what it names is recorded by itself. */
 bool options_may_change(const char *name);
 
+/* The same without what does not change a picture: where files go, what is printed. */
+void options_write_settings(struct json_writer *w, const struct options *o);
+
 #endif

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cli/display.h"
 #include "cli/going_on.h"
+#include "cli/inspect.h"
 #include "cli/option_table.h"
 #include "cli/options_json.h"
 #include "cli/parse.h"
@@ -82,19 +83,25 @@ static bool run_in(const char *directory, const char *name, struct run run,
                    struct display *display, struct err *e)
 {
     struct record record = {0};
+    struct str again = {0};
+    bool ok = command_line_of_run(&again, run.options->arguments,
+                                  run.options->argument_count, run.ensemble->name, e);
     const struct record_about about = {.command = name,
                                        .options = run.options,
                                        .write_options = options_write,
                                        .may_change = options_may_change,
                                        .ensemble = run.ensemble->name,
-                                       .libtorch = tc_version()};
-    bool ok = record_open(&record, directory, &about, e);
+                                       .libtorch = tc_version(),
+                                       .command_line = str_text(&again),
+                                       .write_settings = options_write_settings};
+    ok = ok && record_open(&record, directory, &about, e);
     run.record = &record;
     run.progress = &display->progress;
     ok = ok && pipeline_run(&run, e);
     if (record.state && run.options->json)
         show_json(&record, display);
     record_close(&record);
+    str_free(&again);
     return ok;
 }
 

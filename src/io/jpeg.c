@@ -1,9 +1,7 @@
-/* jpeg.c: JPEG files to pixels, by libjpeg-turbo: the stb_image of Debian 12 (2.27)
- * writes out of bounds on hostile Huffman tables (nothings/stb issues 1289, 1291). Leaves
- * files and limits to image.c. */
+/* jpeg.c: JPEG files to pixels and back, by libjpeg-turbo: the stb_image of Debian 12
+ * (2.27) writes out of bounds on hostile Huffman tables (nothings/stb issues 1289, 1291).
+ * Leaves files and limits to image.c. */
 #include "io/jpeg.h"
-
-#include "base/str.h"
 
 #include <errno.h>
 #include <string.h>
@@ -59,4 +57,20 @@ bool jpeg_decode(struct image *image, const uint8_t *bytes, size_t size, struct 
     if (!ok)
         image_free(image);
     return ok;
+}
+
+bool jpeg_encode(struct str *out, const struct image *image, int quality, struct err *e)
+{
+    unsigned char *bytes = NULL;
+    unsigned long size = 0;
+    tjhandle handle = tjInitCompress();
+    bool ok = handle &&
+              tjCompress2(handle, image->rgb, image->width, 0, image->height, TJPF_RGB,
+                          &bytes, &size, TJSAMP_420, quality, TJFLAG_ACCURATEDCT) == 0;
+    if (ok)
+        str_add_bytes(out, bytes, size);
+    tjFree(bytes);
+    if (handle)
+        tjDestroy(handle);
+    return (ok && !out->failed) || err_set(e, ERR_MEMORY, "out of memory for a JPEG");
 }

@@ -21,6 +21,7 @@ struct record_parent {
     uint64_t seed;                 /* means something where `prompt` is there */
     const char *scheduler;         /* a name of --scheduler; the one that is used */
     double weight;                 /* in a mixture */
+    int height, width;             /* of its picture, in a mixture */
 };
 
 /* A picture's place in an optimisation; the settings are in the options. */
@@ -36,7 +37,9 @@ struct record_optimized {
  * may be an optimised one. */
 struct record_cell {
     const char *case_name;
-    const char *file; /* inside the run directory: "images/000_poster.png" */
+    int64_t case_index;
+    uint64_t case_seed; /* of its noise, before what --noise independent adds */
+    const char *file;   /* inside the run directory: "images/000_poster.png" */
     int height, width;
     const char *layer; /* NULL: a parent */
     int parent_count;  /* 1 for a parent */
@@ -62,6 +65,11 @@ struct record_about {
     bool (*may_change)(const char *option);
     const char *ensemble; /* name, or NULL */
     const char *libtorch; /* version */
+
+    /* for the report: the command that repeats the run, and the options that its pictures
+     * depend on */
+    const char *command_line;
+    void (*write_settings)(struct json_writer *w, const struct options *o);
 };
 
 /* Takes over the folder `directory` (from run_directory_make()), of which it keeps a

@@ -1,6 +1,7 @@
 /* losses.c: writes losses down. Leaves when and where to optimizing.c. */
 #include "stages/losses.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The table */
@@ -145,4 +146,33 @@ void losses_add_verdict(struct str *line, const struct plan *p, int64_t n)
         str_addf(line, "%s%s ", m ? ", " : "; ", STR_SHOW(p->model_names[m]));
         add_difference(line, parent_loss(p, &r->latest, m), parent_loss(p, baseline, m));
     }
+}
+
+/* Charts */
+
+static void add_level(struct loss_levels *levels, const char *name, const char *of,
+                      double total)
+{
+    int i = levels->totals++;
+    snprintf(levels->total[i].name, sizeof levels->total[i].name, "%s%s", name, of);
+    levels->total[i].total = total;
+}
+
+struct loss_levels losses_levels(const struct plan *p, int64_t n)
+{
+    struct loss_levels levels = {0};
+    const struct optimize_report *r = p->outcomes[n] ? &p->outcomes[n]->report : NULL;
+    if (!r)
+        return levels;
+    int nearest = 0;
+    for (int m = 1; m < r->parents; m++)
+        if (r->reconstruction[m].total < r->reconstruction[nearest].total)
+            nearest = m;
+    add_level(&levels, "pixel average", "", r->average.total);
+    add_level(&levels, "blend", "", r->blend.total);
+    add_level(&levels, "reconstruction of ", p->model_names[nearest],
+              r->reconstruction[nearest].total);
+    levels.clip = r->average.clip;
+    levels.perceptual = r->average.perceptual;
+    return levels;
 }

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "io/json_write.h"
+#include "run/loss_charts.h"
 #include "stages/plan.h"
 
 /* CSV: "epoch,rate,total,clip_NAME,perceptual_NAME,...", and a line an epoch. */
@@ -23,5 +24,8 @@ void losses_write_outcome(struct json_writer *w, const void *user);
 /* One line: how far below the best baseline the final picture is, in all and for each
  * parent. */
 void losses_add_verdict(struct str *line, const struct plan *p, int64_t index_case);
+
+/* The baselines of a case, for charts; none while they are not known. */
+struct loss_levels losses_levels(const struct plan *p, int64_t index_case);
 
 #endif

@@ -9,6 +9,7 @@
 #include "stages/optimizing.h"
 #include "stages/parents.h"
 #include "stages/plan.h"
+#include "stages/summary.h"
 #include "stages/sheet.h"
 
 static tc_scope *open_device(const struct run *run, struct err *e)
@@ -97,7 +98,7 @@ static bool make_all(struct plan *p, tc_scope *root, struct err *e)
     struct image_tensor images = {0};
     bool ok = stop_check(e) && record_begin(p->run->record, e) &&
               make_parents(p, root, &images, e) && make_results(p, root, &images, e) &&
-              stop_check(e) && sheet_write(p, e);
+              stop_check(e) && sheet_write(p, e) && summary_write(p, e);
     ok = image_tensor_close(&images, e) && ok;
     return ok && record_complete(p->run->record, e) && check_finite(p, e);
 }

@@ -1,0 +1,53 @@
+/* summary.c: says what the cases of the report consist of. Leaves the page to
+ * run/report.h. */
+#include "stages/summary.h"
+
+#include "models/prompts.h"
+#include "run/record.h"
+#include "run/report.h"
+#include "stages/losses.h"
+
+/* What describe() hands out has to stay until the next call. */
+struct summary {
+    const struct plan *p;
+    char *losses;
+};
+
+#define NAME_SIZE 256
+
+static int cell_at(const void *user, int64_t n, int i)
+{
+    const struct plan *p = ((const struct summary *)user)->p;
+    return i < p->models ? plan_parent_cell(p, n, i)
+                         : plan_result_cell(p, n, i - p->models);
+}
+
+static void describe(const void *user, int64_t n, struct report_case *out)
+{
+    const struct summary *summary = user;
+    const struct plan *p = summary->p;
+    const struct prompts *prompts = p->run->prompts;
+    *out = (struct report_case){.name = p->case_names[n],
+                                .prompt = prompts ? prompts->given[n] : NULL};
+    if (p->run->options->command != COMMAND_OPTIMIZE)
+        return;
+    out->losses = plan_losses_file(p, n, summary->losses, NAME_SIZE);
+    out->levels = losses_levels(p, n);
+}
+
+bool summary_write(const struct plan *p, struct err *e)
+{
+    char losses[NAME_SIZE];
+    const struct summary summary = {.p = p, .losses = losses};
+    const struct report report = {.cases = p->cases,
+                                  .parents = p->models,
+                                  .results = p->results,
+                                  .cell = cell_at,
+                                  .describe = describe,
+                                  .user = &summary};
+    if (!report_write(p->run->record, &report, e))
+        return false;
+    progress_note(p->run->progress, NOTE_INFO, "report: %s/report.html",
+                  p->run->record->directory);
+    return true;
+}
