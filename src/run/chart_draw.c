@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LEGEND_ROWS 8 /* at most: names of further lines are left out */
+
 /* Told apart on white in print and by colour-blind eyes: after Okabe and Ito (2008), the
  * lighter ones darkened. */
 static const uint8_t colors[CHART_COLORS][3] = {{0x00, 0x5a, 0x9c}, {0xc2, 0x4d, 0x00},
@@ -140,7 +142,8 @@ bool chart_draw(const struct chart *c, struct image *image, int left, int top, i
     p.left = left + 4 * label->size;
     p.width = width - 4.5 * label->size;
     p.top = top + 1.5 * line;
-    p.height = height - (3.2 + c->count) * line;
+    int keys = c->count < LEGEND_ROWS ? c->count : LEGEND_ROWS;
+    p.height = height - (3.2 + keys) * line;
     if (p.width < line || p.height < line)
         return true;
     double thick = fmax(1.5, label->size / 9);
@@ -149,7 +152,7 @@ bool chart_draw(const struct chart *c, struct image *image, int left, int top, i
     for (int k = c->count - 1; k >= 0; k--)
         draw_line(&p, c, &c->line[k], thick);
     double y = p.top + p.height + 2.2 * line;
-    for (int k = 0; k < c->count; k++, y += line)
+    for (int k = 0; k < keys; k++, y += line)
         if (!draw_key(&p, &c->line[k], y, label, thick, e))
             return false;
     return true;

@@ -161,11 +161,35 @@ static bool draw_row_label(struct canvas *c, const char *text)
     return true;
 }
 
+static bool draw_band(struct canvas *c, int row)
+{
+    const struct figure_layout *l = c->l;
+    if (l->band_height == 0 || c->page.column > 0)
+        return true;
+    int top = c->y + l->unit;
+    c->y = top + l->band_height;
+    return !c->image.rgb ||
+           c->f->band(c->f->user, row, &c->image, 2 * l->unit, top, inner_width(c),
+                      l->band_height, l->label.size, c->e);
+}
+
+/* The heading of the group that a row belongs to: a page that begins in the middle of one
+ * says so again. */
+static const char *heading_of(const struct canvas *c, int row)
+{
+    if (!c->f->headings)
+        return NULL;
+    int from = row;
+    while (row == c->page.row && from > 0 && !c->f->headings[from])
+        from--;
+    return c->f->headings[from];
+}
+
 static bool draw_row(struct canvas *c, int row)
 {
     const struct figure *f = c->f;
     const struct figure_layout *l = c->l;
-    const char *heading = f->headings ? f->headings[row] : NULL;
+    const char *heading = heading_of(c, row);
     bool first = row == c->page.row;
     if (heading) {
         c->y += first ? 0 : l->unit;
@@ -187,7 +211,7 @@ static bool draw_row(struct canvas *c, int row)
         if (!draw_picture(c, row, column))
             return false;
     c->y += l->cell_height;
-    return true;
+    return draw_band(c, row);
 }
 
 static bool draw_caption(struct canvas *c)

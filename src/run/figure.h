@@ -12,6 +12,11 @@
 typedef bool figure_picture_fn(void *user, int row, int column, struct image *out,
                                struct err *e);
 
+/* Draws what belongs below a row, such as curves, onto the white rectangle at (left, top)
+ * of `page`. Sizes of texts go by `em`, in pixels. */
+typedef bool figure_band_fn(void *user, int row, struct image *page, int left, int top,
+                            int width, int height, double em, struct err *e);
+
 /* Texts are UTF-8 and belong to the caller; arrays and entries of arrays may be NULL. */
 struct figure {
     const char *title;             /* one line, at most two */
@@ -27,6 +32,7 @@ struct figure {
                           are enlarged by whole factors while they fit, and
                           all are where even the largest is small */
     figure_picture_fn *picture;
+    figure_band_fn *band; /* below each row, on pages with the first column; NULL: none */
     void *user;
 };
 

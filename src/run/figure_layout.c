@@ -7,7 +7,8 @@
 #define SMALLEST_SHOWN 256     /* pictures with a shorter side are enlarged up to it */
 #define PAGE_WIDTH_MAX 12000   /* pixels */
 #define PAGE_PIXELS (16 << 20) /* of pictures: bounds the memory of a page */
-#define NARROWEST 560          /* room for a title over a single small picture */
+#define BAND_EMS 22   /* what lies below a row is as high as so many times its text */
+#define NARROWEST 560 /* room for a title over a single small picture */
 
 static int at_least(int a, int b)
 {
@@ -68,10 +69,11 @@ struct figure_layout figure_layout_make(const struct figure *f)
     l.strong_label = style(TEXT_BOLD, em * 0.93, 0x1c);
     l.caption = style(TEXT_REGULAR, em * 0.8, 0x6e);
     l.label_width = label_width(f, &l);
+    l.band_height = f->band ? l.unit * BAND_EMS : 0;
     l.column_label_lines = f->column_labels ? 2 : 0;
     l.columns_per_page = at_least(1, PAGE_WIDTH_MAX / (l.cell_width + l.wide_gap));
     l.columns_per_page = at_most(l.columns_per_page, f->columns);
-    int row_pixels = l.cell_height * l.cell_width * l.columns_per_page;
+    int row_pixels = (l.cell_height + l.band_height) * l.cell_width * l.columns_per_page;
     l.rows_per_page =
         at_least(1, at_most(FIGURE_ROWS_PER_PAGE, PAGE_PIXELS / row_pixels));
     return l;

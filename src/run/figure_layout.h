@@ -10,6 +10,7 @@ struct figure_layout {
     int factor; /* enlargement of the largest picture */
     int cell_height, cell_width;
     int unit;          /* of margins and gaps */
+    int band_height;   /* 0: there is none */
     int gap, wide_gap; /* between pictures; around the columns set apart */
     int label_width;   /* of the column of row labels; 0: there is none */
     int columns_per_page, rows_per_page;

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define CROWD 4 /* baselines of more parents than this would hide the lines */
+
 static struct chart_line *add_line(struct chart *c, const char *label, int color)
 {
     struct chart_line *line = &c->line[c->count];
@@ -38,7 +40,7 @@ static void add_parents(struct chart *c, const struct loss_table *t, const char 
 {
     for (int m = 0; m < models; m++)
         add_column(c, t, prefix, names[m], m);
-    for (int m = 0; average && m < models; m++) {
+    for (int m = 0; average && models <= CROWD && m < models; m++) {
         char label[96];
         snprintf(label, sizeof label, "%s, pixel average", names[m]);
         add_level(c, label, m, average[m]);

@@ -7,9 +7,11 @@
 #include "models/prompts.h"
 #include "run/figure.h"
 #include "run/record.h"
+#include "stages/losses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SHOWN_PREVIEWS 6
 
@@ -122,6 +124,39 @@ static bool picture_at(void *user, int row, int column, struct image *out, struc
            image_read(out, record_cell_path(r, cell), NULL, e);
 }
 
+/* The curves of a case, one beside the other; a case without a table has none. */
+static bool draw_charts(const struct plan *p, int64_t n, const struct loss_table *table,
+                        struct image *page, int left, int top, int width, int height,
+                        double em, struct err *e)
+{
+    const struct text_style label = {.size = em, .color = {0x4a, 0x4a, 0x4a}};
+    const struct loss_levels levels = losses_levels(p, n);
+    struct chart charts[LOSS_CHARTS];
+    int gap = (int)em, each = (width + gap) / LOSS_CHARTS;
+    loss_charts_make(charts, table, &levels, p->models, p->model_names);
+    for (int i = 0; i < LOSS_CHARTS && table->points > 1; i++)
+        if (!chart_draw(&charts[i], page, left + i * each, top, each - gap, height,
+                        &label, e))
+            return false;
+    return true;
+}
+
+static bool band_at(void *user, int row, struct image *page, int left, int top, int width,
+                    int height, double em, struct err *e)
+{
+    const struct plan *p = ((const struct sheet *)user)->p;
+    struct loss_table table = {0};
+    char name[256];
+    const char *path =
+        record_file_path(p->run->record, plan_losses_file(p, row, name, sizeof name));
+    if (access(path, F_OK) != 0)
+        return true;
+    bool ok = loss_table_read(&table, path, e) &&
+              draw_charts(p, row, &table, page, left, top, width, height, em, e);
+    loss_table_free(&table);
+    return ok;
+}
+
 /* "000  a castle on a hill"; the name alone where there is no prompt or several. */
 static char *case_label(const struct plan *p, int64_t n)
 {
@@ -205,6 +240,8 @@ static bool write_labelled(struct sheet *sheet, const struct labels *l, struct e
                        .row_labels = l->rows,
                        .column_labels = l->columns,
                        .picture = picture_at,
+                       .band =
+                           p->run->options->command == COMMAND_OPTIMIZE ? band_at : NULL,
                        .user = sheet};
     f.picture_height = (int)(p->height > p->vq_height ? p->height : p->vq_height);
     f.picture_width = (int)(p->width > p->vq_width ? p->width : p->vq_width);

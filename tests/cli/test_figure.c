@@ -12,7 +12,7 @@ static char folder[] = "/tmp/diffens-figures-XXXXXX";
 
 /* Pictures of one colour, which tells row and column; cell (1,1) is blank. */
 struct source {
-    int height, width, asked;
+    int height, width, asked, bands;
 };
 
 static bool give_picture(void *user, int row, int column, struct image *out,
@@ -168,6 +168,48 @@ static void test_pages(void)
     }
 }
 
+/* Paints the whole band, which is white before. */
+static bool paint_band(void *user, int row, struct image *page, int left, int top,
+                       int width, int height, double em, struct err *e)
+{
+    struct source *source = user;
+    (void)e;
+    CHECK(left >= 0 && top > 0 && em > 0 && width > 100 && height > 100);
+    CHECK(left + width <= page->width && top + height <= page->height);
+    for (int y = top; y < top + height; y++) {
+        for (int x = left; x < left + width; x++) {
+            uint8_t *p = page->rgb + 3 * ((size_t)y * (size_t)page->width + (size_t)x);
+            CHECK(p[0] == 255 && p[1] == 255 && p[2] == 255);
+            p[0] = p[1] = p[2] = 254;
+        }
+    }
+    CHECK_INT(row, source->bands);
+    source->bands++;
+    return true;
+}
+
+static void test_bands(void)
+{
+    static const char *const headings[] = {"first", NULL, "third"};
+    struct source source = {.height = 64, .width = 64};
+    struct figure f = {.rows = 3,
+                       .columns = 2,
+                       .headings = headings,
+                       .picture_height = 64,
+                       .picture_width = 64,
+                       .picture = give_picture,
+                       .band = paint_band,
+                       .user = &source};
+    struct image page = {0};
+    struct err e = {0};
+    CHECK(figure_write(&f, folder, NULL, 0, NULL, &e));
+    CHECK_INT(source.bands, 3);
+    CHECK(read_page(&page, 0));
+    for (int row = 0; row < 3; row++)
+        CHECK_INT(count_color(&page, row, 0), 256 * 256);
+    image_free(&page);
+}
+
 static void test_odd_labels(void)
 {
     char *huge = malloc(100001);
@@ -251,6 +293,7 @@ int main(void)
     RUN(test_grid);
     RUN(test_enlargement);
     RUN(test_pages);
+    RUN(test_bands);
     RUN(test_odd_labels);
     RUN(test_wrapping);
     RUN(test_failures);
