@@ -183,13 +183,3 @@ bool options_may_change(const char *name)
     const struct option *option = option_find(name, strlen(name), ~0u);
     return option && (option->free || option->group == GROUP_OUTPUT);
 }
-
-void options_write(struct json_writer *w, const struct options *o)
-{
-    write_options(w, o, true);
-}
-
-void options_write_settings(struct json_writer *w, const struct options *o)
-{
-    write_options(w, o, false);
-}

@@ -106,9 +106,12 @@ static bool add_parents(struct report_page *p, int64_t n, struct err *e)
 }
 
 /* A row of results: those of a layer, or an optimisation in the order of its epochs. */
-static void open_strip(struct str *out, const char *name)
+static void open_strip(struct str *out, const char *name, bool layer)
 {
-    str_addf(out, "<h3>%s</h3>\n<div class=\"strip\" data-row=\"%s\">\n", name, name);
+    str_addf(out, "<h3>%s</h3>\n<div class=\"strip\" data-row=\"%s\"", name, name);
+    if (layer)
+        str_addf(out, " data-layer=\"%s\"", name);
+    str_add(out, ">\n");
 }
 
 static bool add_mixtures(struct report_page *p, int64_t n, struct err *e)
@@ -118,7 +121,7 @@ static bool add_mixtures(struct report_page *p, int64_t n, struct err *e)
         const struct planned_cell *cell = cell_of(p, n, p->about->parents + i);
         if (!layer || strcmp(layer, cell->is.layer) != 0) {
             str_add(&p->text, layer ? "</div>\n" : "");
-            open_strip(&p->text, cell->is.layer);
+            open_strip(&p->text, cell->is.layer, true);
         }
         layer = cell->is.layer;
         if (!add_picture(p, cell, "", e))
@@ -141,7 +144,7 @@ static bool add_all_that_are(struct report_page *p, int64_t n, const char *which
 
 static bool add_optimized(struct report_page *p, int64_t n, struct err *e)
 {
-    open_strip(&p->text, "over the epochs");
+    open_strip(&p->text, "over the epochs", false);
     if (!add_all_that_are(p, n, "preview", e) || !add_all_that_are(p, n, "final", e))
         return false;
     str_add(&p->text, "</div>\n<div class=\"strip\">\n");

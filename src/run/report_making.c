@@ -1,6 +1,7 @@
 /* report_making.c: the part of the report that says how the run was made. */
 #include "run/report_internal.h"
 
+#include "io/json.h"
 #include "run/html.h"
 
 #include <stdlib.h>
@@ -41,7 +42,8 @@ static bool add_settings(struct str *out, const struct record_state *s, struct e
     str_add(out, "<details open><summary>Settings</summary>\n<table>\n");
     for (const struct json *v = d.root->child; v; v = v->next) {
         if (v->kind == JSON_NULL || (v->kind == JSON_BOOL && !v->truth) ||
-            (v->kind == JSON_ARRAY && v->size == 0))
+            (v->kind == JSON_ARRAY && v->size == 0) ||
+            (v->kind == JSON_STRING && v->size == 0))
             continue;
         str_add(out, "<tr><th scope=\"row\">");
         html_add_text(out, v->key);

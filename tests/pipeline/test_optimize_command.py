@@ -113,7 +113,7 @@ def test_same_command_same_bytes(optimize, tmp_path):
         optimize(name, "--seed", "gaussian", "--layer", "postquant")
     first = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.*")
                    if path.name != "run.json")
-    assert len(first) == 2 * 6 + 4 + 2
+    assert len(first) == 2 * 6 + 4 + 3
     for name in first:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 

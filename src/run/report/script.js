@@ -11,6 +11,7 @@
     .filter((figure) => figure.querySelector("img"))
     .map((figure) => ({
       label: figure.dataset.label,
+      layer: figure.closest("[data-layer]")?.dataset.layer,
       epoch: figure.dataset.epoch,
       image: figure.querySelector("img"),
     }));
@@ -101,7 +102,8 @@
     const choice = ["left", "right"].map((side, index) => {
       const select = make("select");
       list.forEach((picture, place) =>
-        select.append(make("option", {value: place, textContent: picture.label})));
+        select.append(make("option", {value: place, textContent: picture.layer
+          ? `${picture.layer}, ${picture.label}` : picture.label})));
       select.value = index === 0 ? 0 : list.length - 1;
       const update = () => show(images[index], list[select.value]);
       select.addEventListener("change", update);
