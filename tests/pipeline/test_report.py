@@ -22,7 +22,8 @@ const cases = all(document, ".case:not(#making)").map((root) => {
   const look = () => seen.push({
     label: viewer.querySelector("output").textContent,
     picture: all(root, ".strip .picture img").findIndex(
-      (image) => image.src === viewer.querySelector("img").src),
+      (image) => image.src === viewer.querySelector("img").src &&
+        image.alt === viewer.querySelector("img").alt),
     now: root.querySelector(".now")?.getAttribute("transform") ?? null});
   for (const radio of viewer ? [null, ...all(viewer, "[type=radio]")] : []) {
     if (radio) radio.click();
@@ -36,7 +37,7 @@ const cases = all(document, ".case:not(#making)").map((root) => {
     move(compare.querySelector("[type=range]"), value);
     return clip.clipPath;
   });
-  const choices = all(compare, "option").map((option) => option.textContent);
+  const choices = [...compare.querySelector("select").options].map((o) => o.textContent);
   return {seen, clips, choices, heading: root.querySelector("h2").textContent,
           charts: all(root, "svg").length};
 });
@@ -112,5 +113,5 @@ def test_optimize(diffens, critical, opened, tmp_path):
     assert [each["label"] for each in case["seen"]] == ["epoch 0", "epoch 3", "result"]
     assert [each["picture"] for each in case["seen"]] == [0, 1, 2]
     assert len({each["now"] for each in case["seen"]}) == 3 and case["charts"] == 3
-    assert case["choices"] == ["model0", "model1", "epoch 0", "epoch 3", "result",
-                               "best by loss"]
+    models = json.loads((tmp_path / "run/run.json").read_text())["models"]
+    assert case["choices"] == models + ["epoch 0", "epoch 3", "result", "best by loss"]
