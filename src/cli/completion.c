@@ -143,6 +143,8 @@ void completion_add_zsh(struct str *out)
         for (int k = 0; k < option_count; k++)
             if (option_table[k].commands & command_table[i].bit)
                 add_zsh_option(out, &option_table[k]);
+        if (command_table[i].operands)
+            str_add(out, "        '*:file:_files' \\\n");
         str_add(out, "        '--help[list the options]' ;;\n");
     }
     str_add(out, "    help) _values topic ");
