@@ -54,12 +54,14 @@ void loss_charts_make(struct chart charts[LOSS_CHARTS], const struct loss_table 
     static const char *const titles[LOSS_CHARTS] = {"total loss",
                                                     "CLIP distance to each parent",
                                                     "perceptual distance to each parent"};
+    bool known = levels->totals > 0;
     for (int i = 0; i < LOSS_CHARTS; i++)
         charts[i] =
             (struct chart){.title = titles[i], .points = t->points, .x = t->value[0]};
     add_column(&charts[0], t, "", "total", 0);
     for (int i = 0; i < levels->totals; i++)
         add_level(&charts[0], levels->total[i].name, i + 1, levels->total[i].total);
-    add_parents(&charts[1], t, "clip_", levels->clip, models, names);
-    add_parents(&charts[2], t, "perceptual_", levels->perceptual, models, names);
+    add_parents(&charts[1], t, "clip_", known ? levels->clip : NULL, models, names);
+    add_parents(&charts[2], t, "perceptual_", known ? levels->perceptual : NULL, models,
+                names);
 }

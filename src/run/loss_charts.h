@@ -9,15 +9,16 @@
 #define LOSS_CHARTS 3
 #define LOSS_BASELINES 8
 
-/* What the losses of a case are measured against, where it is known. Texts and arrays
- * belong to the caller. */
+#define LOSS_PARENTS 32
+
+/* What the losses of a case are measured against, where it is known. */
 struct loss_levels {
     int totals; /* 0: nothing is known */
     struct {
         char name[64];
         double total;
     } total[LOSS_BASELINES];
-    const double *clip, *perceptual; /* [models]: of the pixel average */
+    double clip[LOSS_PARENTS], perceptual[LOSS_PARENTS]; /* of the pixel average */
 };
 
 /* Total, CLIP and perceptual losses, the latter two by parent. The table and the texts

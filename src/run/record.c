@@ -561,6 +561,11 @@ bool record_add_outcome(struct record *r, int64_t index_case, record_outcome_fn 
     return ok;
 }
 
+const char *record_outcome(const struct record *r, int64_t index_case)
+{
+    return r->state->outcomes ? r->state->outcomes[index_case] : NULL;
+}
+
 bool record_has_outcome(const struct record *r, int64_t index_case)
 {
     return r->state->outcomes && r->state->outcomes[index_case];

@@ -158,6 +158,8 @@ bool record_file_done(struct record *r, const char *file, struct err *e);
 bool record_add_outcome(struct record *r, int64_t index_case, record_outcome_fn *write,
                         const void *user, struct err *e);
 bool record_has_outcome(const struct record *r, int64_t index_case);
+/* It as JSON, owned by the record; NULL where there is none. */
+const char *record_outcome(const struct record *r, int64_t index_case);
 
 /* Whether the picture of a cell, or another file, is published for good. */
 bool record_cell_is_done(const struct record *r, int cell);

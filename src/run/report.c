@@ -147,7 +147,8 @@ bool report_write(struct record *r, const struct report *report, struct err *e)
              publish_begin(&p.file, record_file_path(r, name), e);
         if (!ok)
             break;
-        ok = write_page(&p, e) && publish_commit(&p.file, e);
+        ok = write_page(&p, e) && publish_commit(&p.file, e) &&
+             record_file_done(r, name, e);
         publish_abandon(&p.file);
         str_free(&p.text);
     }

@@ -1,6 +1,10 @@
 /* losses.c: writes losses down. Leaves when and where to optimizing.c. */
 #include "stages/losses.h"
 
+#include "io/config.h"
+#include "run/record.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -150,29 +154,66 @@ void losses_add_verdict(struct str *line, const struct plan *p, int64_t n)
 
 /* Charts */
 
-static void add_level(struct loss_levels *levels, const char *name, const char *of,
-                      double total)
+static bool add_level(struct loss_levels *levels, const char *name, const char *of,
+                      const struct json *losses, struct err *e)
 {
-    int i = levels->totals++;
+    int i = levels->totals;
     snprintf(levels->total[i].name, sizeof levels->total[i].name, "%s%s", name, of);
-    levels->total[i].total = total;
+    return config_need_double(losses, "total", -INFINITY, INFINITY,
+                              &levels->total[levels->totals++].total, e);
+}
+
+static bool read_numbers(const struct json *losses, const char *key, double *out,
+                         struct err *e)
+{
+    const struct json *array;
+    int count = 0;
+    if (!config_need_array(losses, key, 1, LOSS_PARENTS, &array, e))
+        return false;
+    for (const struct json *v = array->child; v; v = v->next)
+        if (!config_as_double(v, -INFINITY, INFINITY, &out[count++], e))
+            return false;
+    return true;
+}
+
+/* The reconstruction that comes nearest to all parents. */
+static bool add_nearest(struct loss_levels *levels, const struct json *all, struct err *e)
+{
+    const struct json *nearest = NULL;
+    double lowest = INFINITY, total;
+    for (const struct json *v = all->child; v; v = v->next) {
+        if (!config_need_double(v, "total", -INFINITY, INFINITY, &total, e))
+            return false;
+        if (!nearest || total < lowest) {
+            nearest = v;
+            lowest = total;
+        }
+    }
+    return !nearest || add_level(levels, "reconstruction of ", nearest->key, nearest, e);
+}
+
+static bool read_levels(struct loss_levels *levels, const struct json *outcome,
+                        struct err *e)
+{
+    const struct json *baselines, *average, *blend, *all;
+    return config_need_object(outcome, "baselines", &baselines, e) &&
+           config_need_object(baselines, "average", &average, e) &&
+           config_need_object(baselines, "blend", &blend, e) &&
+           config_need_object(baselines, "reconstructions", &all, e) &&
+           add_level(levels, "pixel average", "", average, e) &&
+           add_level(levels, "blend", "", blend, e) && add_nearest(levels, all, e) &&
+           read_numbers(average, "clip", levels->clip, e) &&
+           read_numbers(average, "perceptual", levels->perceptual, e);
 }
 
 struct loss_levels losses_levels(const struct plan *p, int64_t n)
 {
     struct loss_levels levels = {0};
-    const struct optimize_report *r = p->outcomes[n] ? &p->outcomes[n]->report : NULL;
-    if (!r)
-        return levels;
-    int nearest = 0;
-    for (int m = 1; m < r->parents; m++)
-        if (r->reconstruction[m].total < r->reconstruction[nearest].total)
-            nearest = m;
-    add_level(&levels, "pixel average", "", r->average.total);
-    add_level(&levels, "blend", "", r->blend.total);
-    add_level(&levels, "reconstruction of ", p->model_names[nearest],
-              r->reconstruction[nearest].total);
-    levels.clip = r->average.clip;
-    levels.perceptual = r->average.perceptual;
-    return levels;
+    struct json_document d = {0};
+    struct err unused = {0};
+    const char *outcome = record_outcome(p->run->record, n);
+    bool ok = outcome && json_parse(&d, "outcome", outcome, strlen(outcome), &unused) &&
+              read_levels(&levels, d.root, &unused);
+    json_free(&d);
+    return ok ? levels : (struct loss_levels){0};
 }

@@ -94,9 +94,10 @@ static void test_loss_table(void)
 static void test_charts(void)
 {
     static const char *const names[] = {"<b>", "other"};
-    static const double average[] = {0.5, 0.25};
-    struct loss_levels levels = {
-        .totals = 1, .total = {{"blend", 7}}, .clip = average, .perceptual = average};
+    struct loss_levels levels = {.totals = 1,
+                                 .total = {{"blend", 7}},
+                                 .clip = {0.5, 0.25},
+                                 .perceptual = {0.5, 0.25}};
     struct loss_table t = {0};
     struct chart charts[LOSS_CHARTS];
     struct image page = {0};
@@ -205,7 +206,7 @@ static void test_pages(void)
     CHECK(record_begin(&r, &e));
     for (int cell = 0; cell < 2 * CASES - 1; cell++)
         CHECK(image_write_png(&picture, record_cell_path(&r, cell), NULL, 0, &e) &&
-              record_cell_done(&r, cell, 0, &e));
+              record_cell_done(&r, cell, NULL, 0, &e));
     record_cell_failed(&r, 2 * CASES - 1, "nonfinite");
     CHECK(report_write(&r, &report, &e));
     CHECK_STR(e.message, "");
