@@ -22,6 +22,9 @@ enum command_bit {
     COMMAND_DOCTOR = 32
 };
 
+/* Commands that make pictures. */
+#define COMMANDS_RUN (COMMAND_GENERATE | COMMAND_BLEND | COMMAND_OPTIMIZE)
+
 /* Who gave an option its value; the first of them wins. */
 enum option_source { FROM_NOBODY, FROM_COMMAND_LINE, FROM_CONFIG, FROM_ENVIRONMENT };
 

@@ -31,7 +31,7 @@ bool command_line_of_run(struct str *out, char *const *arguments, int count,
 {
     const struct command *command = count > 1 ? command_find(arguments[1]) : NULL;
     bool named = false;
-    if (!command || command->operands)
+    if (!command || !(command->bit & COMMANDS_RUN))
         return err_set(e, ERR_INPUT,
                        "found no command that makes pictures in "
                        "\"arguments\", expected one");

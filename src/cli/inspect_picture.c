@@ -38,7 +38,7 @@ static bool read_kind(struct picture *p, struct err *e)
         return err_hint(e, "diffens inspect --command DIRECTORY is for the whole run");
     }
     p->command = command_find(strcmp(kind, "parent") == 0 ? "generate" : kind);
-    if (p->command && !p->command->operands)
+    if (p->command && (p->command->bit & COMMANDS_RUN))
         return true;
     return json_fail(json_get(p->record, "kind"), e,
                      "found \"%s\", expected parent, blend or optimize", STR_SHOW(kind));
