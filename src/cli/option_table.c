@@ -56,7 +56,7 @@ const struct option option_table[] = {
      .group = GROUP_INPUT,
      .commands = ALL,
      .help = "only these, in this order: names of the ensemble, or paths of diffusers "
-             "directories"},
+             "directories or single-file checkpoints"},
     {.name = "raw-prompts",
      .kind = OPTION_FLAG,
      .offset = FIELD(raw_prompts),

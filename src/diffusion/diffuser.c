@@ -3,10 +3,12 @@
 #include "diffusion/diffuser.h"
 
 #include "base/str.h"
+#include "diffusion/single_file.h"
 #include "models/configs.h"
 #include "models/model_dir.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 int64_t diffuser_factor(const struct diffuser *d)
 {
@@ -69,29 +71,27 @@ static bool check_agreement(const struct diffuser *d, const char *directory,
     return true;
 }
 
-/* Opens the weights of one part; `prefix` may stand before its names. */
+/* Opens the weights of one part. */
 static bool open_network(struct network *n, tc_scope *shapes, const char *directory,
-                         const char *folder, const char *stem, const char *prefix,
-                         const char *probe, struct err *e)
+                         const char *folder, const char *stem, layout_function *layout,
+                         struct err *e)
 {
     struct str place = {0};
     char *path = NULL;
     bool ok = model_dir_weights(path_in(&place, directory, folder), stem, &path, e) &&
-              network_open_prefixed(n, path, prefix, probe, shapes, e);
+              network_open_as(n, path, layout, shapes, e);
     str_free(&place);
     return ok;
 }
 
 static bool open_networks(struct diffuser *d, const char *directory, struct err *e)
 {
-    /* transformers has saved CLIPTextModel with the prefix and, from version 5, without.
-     */
     return open_network(&d->text_network, d->shapes, directory, "text_encoder", "model",
-                        "text_model.", "final_layer_norm.weight", e) &&
+                        layout_clip_text, e) &&
            open_network(&d->unet_network, d->shapes, directory, "unet",
-                        "diffusion_pytorch_model", "", NULL, e) &&
+                        "diffusion_pytorch_model", layout_unet, e) &&
            open_network(&d->vae_network, d->shapes, directory, "vae",
-                        "diffusion_pytorch_model", "", NULL, e);
+                        "diffusion_pytorch_model", layout_vae, e);
 }
 
 /* Runs the three networks on shapes alone. */
@@ -115,14 +115,20 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
     return ok;
 }
 
-bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
+bool diffuser_open(struct diffuser *d, const char *name, const char *path,
                    const char *scheduler, const struct progress *progress, struct err *e)
 {
+    struct stat status;
     d->name = name;
     d->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
-    bool ok = d->shapes && read_configs(d, directory, scheduler, e) &&
-              check_agreement(d, directory, e) && open_networks(d, directory, e) &&
-              check_weights(d, progress, e);
+    d->single_file = stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    bool ok = d->shapes != NULL;
+    if (ok && d->single_file)
+        ok = diffuser_open_single_file(d, path, scheduler, e);
+    else if (ok)
+        ok = read_configs(d, path, scheduler, e) && check_agreement(d, path, e) &&
+             open_networks(d, path, e);
+    ok = ok && check_weights(d, progress, e);
     if (!ok)
         diffuser_close(d);
     return ok;

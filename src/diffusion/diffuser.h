@@ -12,6 +12,11 @@
  * nothing is on the device. Start from `{0}`. */
 struct diffuser {
     const char *name; /* the caller's */
+    /* For single files, set by the caller before diffuser_open() and kept; NULL for none.
+     */
+    const char *tokenizer_folder; /* where the file has none beside it */
+    const char *prediction;       /* "epsilon" or "v_prediction", against the guess */
+    bool single_file;             /* its three networks are in one file */
     struct tokenizer *tokenizer;
     struct clip_text_config text;
     struct unet_config unet;
@@ -21,11 +26,14 @@ struct diffuser {
     tc_scope *shapes; /* root on the "meta" device that holds the checked shapes */
 };
 
-/* Reads a diffusers directory: configs, vocabulary, names and shapes of all tensors.
- * `name` is kept; `scheduler` is a name of scheduler.h, or NULL for the model's own.
- * ERR_INPUT names the file, the field or the first tensors that do not fit; then `d` is
- * closed. */
-bool diffuser_open(struct diffuser *d, const char *name, const char *directory,
+/* Reads a diffusers directory: configs, vocabulary, names and shapes of all tensors. Or a
+ * single-file checkpoint of Stable Diffusion 1.x or 2.x: its architecture is read off the
+ * tensors, its scheduler is the usual one, its vocabulary lies beside it in a folder
+ * `tokenizer` or else in `tokenizer_folder`; 2.x is taken for v-prediction at 768 pixels
+ * unless `prediction` says otherwise, as diffusers does. `name` is kept; `scheduler` is a
+ * name of scheduler.h, or NULL for the model's own. ERR_INPUT names the file, the field
+ * or the first tensors that do not fit; then `d` is closed. */
+bool diffuser_open(struct diffuser *d, const char *name, const char *path,
                    const char *scheduler, const struct progress *progress, struct err *e);
 
 /* Accepts a zeroed or half-built object. */

@@ -72,6 +72,12 @@ const char *const *scheduler_names(int *count);
 bool scheduler_config_read(struct scheduler_config *c, const char *path, const char *name,
                            struct err *e);
 
+/* The scheduler of Stable Diffusion 1.x or 2.x, for checkpoints that come without one
+ * (diffusers: the configs of v1-5 and 2-1). `prediction` is "epsilon" or "v_prediction";
+ * `name` as above. */
+bool scheduler_config_default(struct scheduler_config *c, bool v2, const char *prediction,
+                              const char *name, struct err *e);
+
 /* The name among scheduler_names() of what a config describes, for records. */
 const char *scheduler_config_name(const struct scheduler_config *c);
 

@@ -7,6 +7,7 @@
 #include "io/limits.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -291,6 +292,27 @@ bool scheduler_config_read(struct scheduler_config *c, const char *path, const c
          read_object(c, document.root, name, e);
 done:
     free(text);
+    json_free(&document);
+    if (!ok)
+        scheduler_config_free(c);
+    return ok;
+}
+
+bool scheduler_config_default(struct scheduler_config *c, bool v2, const char *prediction,
+                              const char *name, struct err *e)
+{
+    struct json_document document = {0};
+    char text[400];
+    *c = (struct scheduler_config){0};
+    int size =
+        snprintf(text, sizeof text,
+                 "{\"_class_name\":\"%s\",\"beta_start\":0.00085,\"beta_end\":0.012,"
+                 "\"beta_schedule\":\"scaled_linear\",\"clip_sample\":false,"
+                 "\"set_alpha_to_one\":false,\"skip_prk_steps\":true,"
+                 "\"steps_offset\":1,\"prediction_type\":\"%s\"}",
+                 v2 ? "DDIMScheduler" : "PNDMScheduler", prediction);
+    bool ok = json_parse(&document, "the default scheduler", text, (size_t)size, e) &&
+              read_object(c, document.root, name, e);
     json_free(&document);
     if (!ok)
         scheduler_config_free(c);

@@ -217,6 +217,11 @@ static bool check_prompt(const char *prompt, size_t size, struct err *e)
     return true;
 }
 
+void tokenizer_set_padding(struct tokenizer *t, bool zero)
+{
+    t->special.pad = zero ? 0 : t->special.end;
+}
+
 bool tokenizer_encode(const struct tokenizer *t, const char *prompt, int64_t *ids,
                       int max_length, struct token_info *info, struct err *e)
 {

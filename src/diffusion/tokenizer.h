@@ -26,6 +26,10 @@ int64_t tokenizer_vocab_size(const struct tokenizer *t);
  * set no limit. */
 int tokenizer_max_length(const struct tokenizer *t);
 
+/* Pads prompts with id 0, as OpenCLIP does, or with the end token, as CLIP does, whatever
+ * the files say. */
+void tokenizer_set_padding(struct tokenizer *t, bool zero);
+
 /* What became of a prompt. */
 struct token_info {
     size_t count;  /* tokens before anything was cut, without begin and end */

@@ -38,7 +38,7 @@ bool clip_open(struct clip *c, const char *directory, const struct progress *pro
     c->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
     bool ok = c->shapes && read_settings(c, directory, e) &&
               model_dir_weights(directory, "model", &path, e) &&
-              network_open(&c->network, path, c->shapes, e) &&
+              network_open_as(&c->network, path, layout_clip_vision, c->shapes, e) &&
               check_weights(c, progress, e);
     if (!ok)
         clip_close(c);

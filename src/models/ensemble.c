@@ -31,6 +31,7 @@ static void free_diffuser(struct ensemble_diffuser *d)
     free(d->path);
     free(d->listed);
     free(d->prompt);
+    free(d->prediction);
     *d = (struct ensemble_diffuser){0};
 }
 
@@ -51,6 +52,7 @@ void ensemble_close(struct ensemble *s)
     free_network(&s->vqgan);
     free_network(&s->clip);
     free_network(&s->perceptual);
+    free_network(&s->tokenizer);
     free(s->example);
     for (int i = 0; i < s->default_count; i++)
         free(s->defaults[i].text);
@@ -109,11 +111,12 @@ static const struct ensemble_diffuser *find_diffuser(const struct ensemble *s,
 
 static bool read_diffuser(struct ensemble *s, const struct json *object, struct err *e)
 {
-    static const char *const known[] = {"name", "path", "prompt"};
-    const char *name, *prompt = "{}";
+    static const char *const known[] = {"name", "path", "prompt", "prediction"};
+    const char *name, *prompt = "{}", *prediction = NULL;
     struct ensemble_diffuser *d = &s->diffusers[s->count];
-    if (!config_only(object, known, 3, e) || !need_safe_name(object, &name, e) ||
-        !config_may_string(object, "prompt", &prompt, e))
+    if (!config_only(object, known, 4, e) || !need_safe_name(object, &name, e) ||
+        !config_may_string(object, "prompt", &prompt, e) ||
+        !config_may_string(object, "prediction", &prediction, e))
         return false;
     if (find_diffuser(s, name))
         return json_fail(json_get(object, "name"), e,
@@ -123,9 +126,15 @@ static bool read_diffuser(struct ensemble *s, const struct json *object, struct 
         return json_fail(json_get(object, "prompt"), e,
                          "found \"%s\", expected a template with {} for the prompt",
                          STR_SHOW(prompt));
+    if (prediction && strcmp(prediction, "epsilon") != 0 &&
+        strcmp(prediction, "v_prediction") != 0)
+        return json_fail(json_get(object, "prediction"), e,
+                         "found \"%s\", expected epsilon or v_prediction",
+                         STR_SHOW(prediction));
     d->index = s->count++;
     return need_path(object, s->file, &d->path, &d->listed, e) &&
-           copy(&d->name, name, e) && copy(&d->prompt, prompt, e);
+           copy(&d->name, name, e) && copy(&d->prompt, prompt, e) &&
+           (!prediction || copy(&d->prediction, prediction, e));
 }
 
 static bool read_diffusers(struct ensemble *s, const struct json *root, struct err *e)
@@ -192,11 +201,28 @@ static bool read_vqgan(struct ensemble *s, const struct json *root, struct err *
     return true;
 }
 
+/* Its own, else the first that lies in a diffusers directory. */
+static bool find_tokenizer(struct ensemble *s, const struct json *root, struct err *e)
+{
+    if (!read_network(s, root, "tokenizer", &s->tokenizer, e))
+        return false;
+    for (int i = 0; !s->tokenizer.path && i < s->count; i++) {
+        char *folder = str_path(s->diffusers[i].path, "tokenizer");
+        if (!folder)
+            return ensemble_no_memory(e);
+        if (ensemble_path_exists(folder))
+            s->tokenizer.path = folder;
+        else
+            free(folder);
+    }
+    return true;
+}
+
 static bool read_root(struct ensemble *s, const struct json *root, struct err *e)
 {
-    static const char *const known[] = {"name",    "diffusers", "pair",
-                                        "vqgan",   "clip",      "perceptual",
-                                        "example", "generate",  "optimize"};
+    static const char *const known[] = {"name",     "diffusers",  "pair",      "vqgan",
+                                        "clip",     "perceptual", "tokenizer", "example",
+                                        "generate", "optimize"};
     const char *name, *example = NULL;
     return config_as_object(root, e) &&
            config_only(root, known, sizeof known / sizeof *known, e) &&
@@ -204,7 +230,7 @@ static bool read_root(struct ensemble *s, const struct json *root, struct err *e
            read_diffusers(s, root, e) && read_pair(s, root, e) &&
            read_vqgan(s, root, e) && read_network(s, root, "clip", &s->clip, e) &&
            read_network(s, root, "perceptual", &s->perceptual, e) &&
-           ensemble_read_defaults(s, root, e) &&
+           find_tokenizer(s, root, e) && ensemble_read_defaults(s, root, e) &&
            config_may_string(root, "example", &example, e) &&
            (!example || copy(&s->example, example, e));
 }
@@ -236,7 +262,7 @@ static bool fail_unknown(const struct ensemble *s, const char *name, struct err 
     const char *nearest = str_nearest(name, known, (size_t)s->count);
     if (nearest)
         return err_hint(e, "did you mean %s?", nearest);
-    return err_hint(e, "a diffusers directory from elsewhere is named with a /, as ./%s",
+    return err_hint(e, "a directory or file from elsewhere is named with a /, as ./%s",
                     STR_SHOW(name));
 }
 
@@ -245,7 +271,8 @@ static bool copy_diffuser(struct ensemble_diffuser *out,
 {
     out->index = d->index;
     return copy(&out->name, d->name, e) && copy(&out->path, d->path, e) &&
-           copy(&out->listed, d->listed, e) && copy(&out->prompt, d->prompt, e);
+           copy(&out->listed, d->listed, e) && copy(&out->prompt, d->prompt, e) &&
+           (!d->prediction || copy(&out->prediction, d->prediction, e));
 }
 
 static bool set_from_path(struct ensemble_diffuser *out, const char *path, int index,
@@ -257,10 +284,14 @@ static bool set_from_path(struct ensemble_diffuser *out, const char *path, int i
     for (size_t end = strlen(out->path); end > 1 && out->path[end - 1] == '/'; end--)
         out->path[end - 1] = '\0';
     const char *name = str_file_name(out->path);
-    if (!safe_name(name))
-        return err_set(e, ERR_USAGE, "%s: found \"%s\", expected a folder with %s",
-                       STR_SHOW(path), STR_SHOW(name), SAFE_NAME_RULE);
-    return copy(&out->name, name, e) && copy(&out->prompt, "{}", e) &&
+    if (!copy(&out->name, name, e))
+        return false;
+    if (str_ends_with(name, ".ckpt") || str_ends_with(name, ".safetensors"))
+        *strrchr(out->name, '.') = '\0';
+    if (!safe_name(out->name))
+        return err_set(e, ERR_USAGE, "%s: found \"%s\", expected %s", STR_SHOW(path),
+                       STR_SHOW(name), SAFE_NAME_RULE);
+    return copy(&out->prompt, "{}", e) &&
            copy(&out->listed, out->path[0] == '/' ? name : out->path, e);
 }
 

@@ -12,11 +12,12 @@
 #define ENSEMBLE_MAX_DIFFUSERS 32
 
 struct ensemble_diffuser {
-    char *name;   /* fit for file names */
-    char *path;   /* directory, resolved against the folder of ensemble.json */
-    char *listed; /* as ensemble.json or the user names it, without the folders of an
-                     absolute path: for records */
-    char *prompt; /* template, holds "{}" */
+    char *name;       /* fit for file names */
+    char *path;       /* directory, resolved against the folder of ensemble.json */
+    char *listed;     /* as ensemble.json or the user names it, without the folders of an
+                         absolute path: for records */
+    char *prompt;     /* template, holds "{}" */
+    char *prediction; /* what a single file's UNet predicts; NULL: the usual guess */
     int index; /* place in the ensemble: independent noise depends on it. Diffusers from
                   elsewhere follow those of the ensemble, in the order they are named */
 };
@@ -44,6 +45,9 @@ struct ensemble {
     struct ensemble_diffuser diffusers[ENSEMBLE_MAX_DIFFUSERS];
     char *pair[2]; /* names; NULL where the ensemble has none */
     struct ensemble_network vqgan, clip, perceptual;
+    /* Folder of a vocabulary for diffusers in single files: the ensemble's own, else that
+     * of its first diffusers directory. */
+    struct ensemble_network tokenizer;
     int vqgan_height, vqgan_width; /* its "size"; 256 where it has none */
     char *example;                 /* a prompt, or NULL */
     int default_count;
@@ -78,8 +82,9 @@ void ensemble_files_free(struct ensemble_files *f);
 void ensemble_close(struct ensemble *s);
 
 /* Keeps the diffusers of these names, in this order. A name with a '/' is the path of a
- * diffusers directory, which joins under its last part and without a template. ERR_USAGE
- * for a name that the ensemble lacks, with the nearest. */
+ * diffusers directory or single file, which joins under its last part, without an ending,
+ * and without a template. ERR_USAGE for a name that the ensemble lacks, with the nearest.
+ */
 bool ensemble_select(struct ensemble *s, char *const *names, int count, struct err *e);
 
 /* Keeps the ensemble's own pair. ERR_USAGE where it has none and more than two diffusers.

@@ -97,30 +97,60 @@ bool model_dir_check(const char *directory, struct err *e)
     return ok;
 }
 
-bool model_dir_weights(const char *directory, const char *stem, char **path,
-                       struct err *e)
+/* `directory`/`stem``ending` where something lies there; *path is NULL where nothing
+ * does.
+ */
+static bool find_file(const char *directory, const char *stem, const char *ending,
+                      char **path, struct err *e)
+{
+    struct str name = {0};
+    struct stat status;
+    str_addf(&name, "%s/%s%s", directory, stem, ending);
+    *path = str_take(&name);
+    if (!*path)
+        return err_set(e, ERR_MEMORY, "%s: no host memory for a path",
+                       STR_SHOW(directory));
+    if (lstat(*path, &status) == 0)
+        return true;
+    free(*path);
+    *path = NULL;
+    return true;
+}
+
+bool model_dir_find_weights(const char *directory, const char *stem, char **path,
+                            struct err *e)
 {
     static const char *const endings[] = {
         ".safetensors",
         ".safetensors.index.json",
         ".fp16.safetensors",
         ".safetensors.index.fp16.json",
+        ".bin",
+        ".bin.index.json",
+        ".fp16.bin",
+        ".bin.index.fp16.json",
+        ".pth",
+        ".pt",
+        ".ckpt",
     };
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        struct str name = {0};
-        str_addf(&name, "%s/%s%s", directory, stem, endings[i]);
-        struct stat status;
-        *path = str_take(&name);
-        if (!*path)
-            return err_set(e, ERR_MEMORY, "%s: no host memory for a path",
-                           STR_SHOW(directory));
-        if (lstat(*path, &status) == 0)
-            return true;
-        free(*path);
-    }
     *path = NULL;
-    return err_set(e, ERR_INPUT,
-                   "%s: found no weights, expected %s.safetensors or "
-                   "%s.safetensors.index.json",
-                   STR_SHOW(directory), stem, stem);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        /* transformers: SAFE_WEIGHTS_NAME, WEIGHTS_NAME */
+        bool renamed = strcmp(stem, "model") == 0 && strstr(endings[i], ".bin");
+        if (!find_file(directory, renamed ? "pytorch_model" : stem, endings[i], path, e))
+            return false;
+        if (*path)
+            return true;
+    }
+    return true;
+}
+
+bool model_dir_weights(const char *directory, const char *stem, char **path,
+                       struct err *e)
+{
+    return model_dir_find_weights(directory, stem, path, e) &&
+           (*path || err_set(e, ERR_INPUT,
+                             "%s: found no weights, expected %s.safetensors or another "
+                             "of its forms (.safetensors.index.json, .fp16, .bin)",
+                             STR_SHOW(directory), stem));
 }

@@ -12,10 +12,15 @@
 bool model_dir_check(const char *directory, struct err *e);
 
 /* The weights of one network: `directory`/`stem`.safetensors, its sharded form
- * (.safetensors.index.json), or the fp16 variant of either, in this order. A file that is
+ * (.safetensors.index.json), the fp16 variant of either, or the same as .bin (for the
+ * stem "model" pytorch_model.bin), .pth, .pt or .ckpt, in this order. A file that is
  * there is never passed over for a later one because it is broken. The caller frees
  * *path. ERR_INPUT where there is none. */
 bool model_dir_weights(const char *directory, const char *stem, char **path,
                        struct err *e);
+
+/* The same, but *path is NULL where there is none. */
+bool model_dir_find_weights(const char *directory, const char *stem, char **path,
+                            struct err *e);
 
 #endif

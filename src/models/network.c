@@ -6,22 +6,24 @@
 
 #include <stdlib.h>
 
-bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e)
+static bool as_it_is(struct tensor_file *t, struct err *e)
 {
-    return network_open_prefixed(n, path, "", NULL, shapes, e);
+    (void)t, (void)e;
+    return true;
 }
 
-bool network_open_prefixed(struct network *n, char *path, const char *prefix,
-                           const char *probe, tc_scope *shapes, struct err *e)
+bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e)
+{
+    return network_open_as(n, path, as_it_is, shapes, e);
+}
+
+bool network_open_as(struct network *n, char *path, layout_function *layout,
+                     tc_scope *shapes, struct err *e)
 {
     n->path = path;
-    if (!tensor_file_open(&n->file, path, e))
+    if (!tensor_file_open(&n->file, path, e) || !layout(&n->file, e))
         return false;
-    struct str name = {0};
-    str_addf(&name, "%s%s", prefix, probe ? probe : "");
-    n->prefix = probe && tensor_file_find(&n->file, str_text(&name)) ? prefix : "";
-    str_free(&name);
-    n->asked = weights_load(shapes, &n->file, n->prefix, (weights){NULL}, TC_F32, e);
+    n->asked = weights_load(shapes, &n->file, "", (weights){NULL}, TC_F32, e);
     return n->asked.node != NULL;
 }
 
@@ -60,7 +62,7 @@ bool network_check(const struct network *n, const tc_scope *shapes,
 weights network_load(const struct network *n, tc_scope *scope, enum tc_dtype dtype,
                      struct err *e)
 {
-    weights w = weights_load(scope, &n->file, n->prefix, n->asked, dtype, e);
+    weights w = weights_load(scope, &n->file, "", n->asked, dtype, e);
     if (!w.node)
         err_in_file(e, STR_SHOW(n->path));
     return w;

@@ -6,13 +6,13 @@
 
 #include "diffens/progress.h"
 #include "diffens/weights.h"
+#include "models/layout.h"
 
 /* Start from `{0}`. Between network_open() and network_check() the caller runs the
  * network's forward function once, on shapes alone, with `asked` as its weights. */
 struct network {
     char *path;
     struct tensor_file file;
-    const char *prefix; /* of its names in the file, "" for none; the caller's */
     weights asked; /* what that run asked for, in the scope given to network_open() */
 };
 
@@ -20,10 +20,9 @@ struct network {
  * root on the "meta" device that outlives the network. */
 bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e);
 
-/* The same for names that may carry a prefix: it is dropped where `probe` is found with
- * it. */
-bool network_open_prefixed(struct network *n, char *path, const char *prefix,
-                           const char *probe, tc_scope *shapes, struct err *e);
+/* The same for a file whose names may be those of another layout. */
+bool network_open_as(struct network *n, char *path, layout_function *layout,
+                     tc_scope *shapes, struct err *e);
 
 /* Refuses a file that lacks what the run asked for or has it in other shapes, after a
  * NOTE_FINDING for each; notes how many tensors it did not ask for. */

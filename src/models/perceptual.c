@@ -5,10 +5,7 @@
 #include "base/str.h"
 #include "models/model_dir.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #define WIDTH_MAX 65536
 
@@ -30,17 +27,39 @@ static bool read_widths(struct perceptual *p, struct err *e)
     return true;
 }
 
+/* The names of our own ensembles, of torchvision's download and of the lpips package. */
+static const char *const vgg_stems[] = {"vgg16", "vgg16-397923af", NULL};
+static const char *const heads_stems[] = {"lpips", "vgg", NULL};
+
+/* The first of these that is there; *path is NULL where none is. */
+static bool find_weights(const char *directory, const char *const *stems, char **path,
+                         struct err *e)
+{
+    for (; *stems; stems++) {
+        if (!model_dir_find_weights(directory, *stems, path, e))
+            return false;
+        if (*path)
+            return true;
+    }
+    return true;
+}
+
+static bool open_vgg(struct perceptual *p, const char *directory, struct err *e)
+{
+    char *path = NULL;
+    if (!find_weights(directory, vgg_stems, &path, e) ||
+        (!path && !model_dir_weights(directory, vgg_stems[0], &path, e)))
+        return false;
+    return network_open_as(&p->vgg_network, path, layout_vgg, p->shapes, e);
+}
+
 static bool open_heads(struct perceptual *p, const char *directory, struct err *e)
 {
-    char *path = str_path(directory, "lpips.safetensors");
-    if (!path)
-        return err_set(e, ERR_MEMORY, "no host memory for a path");
-    struct stat status;
-    p->has_heads = lstat(path, &status) == 0 || errno != ENOENT;
-    if (p->has_heads)
-        return network_open(&p->heads_network, path, p->shapes, e);
-    free(path);
-    return true;
+    char *path = NULL;
+    if (!find_weights(directory, heads_stems, &path, e))
+        return false;
+    p->has_heads = path != NULL;
+    return !path || network_open(&p->heads_network, path, p->shapes, e);
 }
 
 static bool check_weights(struct perceptual *p, const struct progress *progress,
@@ -62,10 +81,8 @@ static bool check_weights(struct perceptual *p, const struct progress *progress,
 bool perceptual_open(struct perceptual *p, const char *directory,
                      const struct progress *progress, struct err *e)
 {
-    char *path = NULL;
     p->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
-    bool ok = p->shapes && model_dir_weights(directory, "vgg16", &path, e) &&
-              network_open(&p->vgg_network, path, p->shapes, e) && read_widths(p, e) &&
+    bool ok = p->shapes && open_vgg(p, directory, e) && read_widths(p, e) &&
               open_heads(p, directory, e) && check_weights(p, progress, e);
     if (!ok)
         perceptual_close(p);

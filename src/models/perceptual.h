@@ -17,9 +17,9 @@ struct perceptual {
     weights vgg, heads;  /* the node of `heads` is NULL where there are none */
 };
 
-/* Reads everything but the weights' bytes of a directory that holds vgg16.safetensors
- * (torchvision's names) and perhaps lpips.safetensors (the lpips package's names), and
- * checks it. */
+/* Reads everything but the weights' bytes of a directory that holds vgg16.safetensors or
+ * .pth (torchvision's names) and perhaps lpips.safetensors or vgg.pth (the lpips
+ * package's names), and checks it. */
 bool perceptual_open(struct perceptual *p, const char *directory,
                      const struct progress *progress, struct err *e);
 

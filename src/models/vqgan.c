@@ -27,7 +27,7 @@ bool vqgan_open(struct vqgan *v, const char *path, const struct progress *progre
         return err_set(e, ERR_MEMORY, "no host memory for a path");
     v->shapes = tc_open(&(struct tc_settings){.device = "meta"}, e);
     bool ok =
-        v->shapes && network_open(&v->network, copy, v->shapes, e) &&
+        v->shapes && network_open_as(&v->network, copy, layout_vqgan, v->shapes, e) &&
         vqgan_config_from_tensors(&v->network.file, STR_SHOW(path), &v->config, e) &&
         check_weights(v, progress, e);
     if (!ok)

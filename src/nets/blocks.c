@@ -41,26 +41,19 @@ static tc_tensor *attention_by_conv(tc_scope *s, weights w,
     return nn_conv2d(s, w_at(w, "proj_out"), h, channels, 1, 1, 0);
 }
 
-/* The projections are dense layers in diffusers, which renamed them: `query` became
- * `to_q` (ModelMixin._convert_deprecated_attention_blocks), and the published VAEs of
- * SD 1.x still have the old names. [B,C,h,w] -> [B,C,h,w] */
+/* The projections are dense layers in diffusers. [B,C,h,w] -> [B,C,h,w] */
 static tc_tensor *attention_by_linear(tc_scope *s, weights w,
                                       const struct block_style *style, tc_tensor *x)
 {
     int64_t channels = tc_size(x, 1);
-    bool renamed = !w_has(w_at(w, "query"));
-    weights to_q = renamed ? w_at(w, "to_q") : w_at(w, "query");
-    weights to_k = renamed ? w_at(w, "to_k") : w_at(w, "key");
-    weights to_v = renamed ? w_at(w, "to_v") : w_at(w, "value");
-    weights to_out = renamed ? w_at(w, "to_out.0") : w_at(w, "proj_attn");
 
     tc_tensor *h = nn_group_norm(s, w_at(w, "group_norm"), x, style->groups, style->eps);
     h = block_tokens(s, h); /* [B,h*w,C] */
-    tc_tensor *q = nn_linear(s, to_q, h, channels);
-    tc_tensor *k = nn_linear(s, to_k, h, channels);
-    tc_tensor *v = nn_linear(s, to_v, h, channels);
+    tc_tensor *q = nn_linear(s, w_at(w, "to_q"), h, channels);
+    tc_tensor *k = nn_linear(s, w_at(w, "to_k"), h, channels);
+    tc_tensor *v = nn_linear(s, w_at(w, "to_v"), h, channels);
     h = nn_attention(s, q, k, v, 1, false);
-    return block_image(s, nn_linear(s, to_out, h, channels), x); /* [B,C,h,w] */
+    return block_image(s, nn_linear(s, w_at(w, "to_out.0"), h, channels), x); /* [B,C,h,w] */
 }
 
 tc_tensor *block_attention(tc_scope *up, weights w, const struct block_style *style,

@@ -85,6 +85,8 @@ bool generate_open(struct plan *p, struct err *e)
     for (; p->models < s->count; p->models++) {
         const struct ensemble_diffuser *d = &s->diffusers[p->models];
         p->model_names[p->models] = d->name;
+        p->diffusers[p->models].tokenizer_folder = s->tokenizer.path;
+        p->diffusers[p->models].prediction = d->prediction;
         if (!diffuser_open(&p->diffusers[p->models], d->name, d->path,
                            p->run->options->scheduler, p->run->progress, e))
             return false;

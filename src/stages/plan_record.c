@@ -187,6 +187,11 @@ static bool add_diffusers(const struct plan *p, struct err *e)
         const struct diffuser *d = &p->diffusers[m];
         const char *listed = p->run->ensemble->diffusers[m].listed;
         int number = record_add_network(r, "diffuser", p->model_names[m], listed, e);
+        if (d->single_file) {
+            if (number < 0 || !add_weights(r, number, &d->unet_network, "", e))
+                return false;
+            continue;
+        }
         if (number < 0 || !add_weights(r, number, &d->text_network, "text_encoder", e) ||
             !add_weights(r, number, &d->unet_network, "unet", e) ||
             !add_weights(r, number, &d->vae_network, "vae", e))

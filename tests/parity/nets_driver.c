@@ -10,6 +10,7 @@
  * names say what is run; CONFIG is not looked at for a vqgan. */
 #include "diffens/nets.h"
 #include "models/configs.h"
+#include "models/layout.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,7 +241,8 @@ static bool drive(struct driver *d, struct err *e)
     bool ok = false;
 
     if (!tensor_file_open(&d->model, d->weights, e) ||
-        !tensor_file_open(&d->input, d->inputs, e))
+        !tensor_file_open(&d->input, d->inputs, e) ||
+        (strncmp(d->network, "vae", 3) == 0 && !layout_vae(&d->model, e)))
         goto done;
     root = tc_open(&settings, e);
     if (!root)
