@@ -54,6 +54,8 @@ static void add_loads(struct sums *s, const struct plan *p)
         add_file(load, &p->diffusers[m].text_network);
         add_file(load, &p->diffusers[m].unet_network);
         add_file(load, &p->diffusers[m].vae_network);
+        if (p->diffusers[m].single_file) /* which was counted for each network */
+            load->file_bytes = p->diffusers[m].unet_network.file.parts[0].size;
     }
     if (p->results == 0 || plan_results_are_done(p))
         return;

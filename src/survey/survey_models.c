@@ -110,7 +110,7 @@ static bool note_failure(struct survey *s, struct survey_model *model,
 
 bool survey_diffuser(struct survey *s, struct survey_model *model, struct err *e)
 {
-    struct diffuser d = {0};
+    struct diffuser d = {.tokenizer_folder = s->ensemble.tokenizer.path};
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!diffuser_open(&d, model->name, model->path, NULL, &progress, &failure))
