@@ -24,7 +24,8 @@ def build():
     tower = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4,
                  num_attention_heads=4, hidden_act="quick_gelu", projection_dim=128)
     text = dict(tower, vocab_size=vocabulary,
-                max_position_embeddings=tokenizer.MAX_LENGTH, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1,
+                max_position_embeddings=tokenizer.MAX_LENGTH,
+                bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1,
                 pad_token_id=vocabulary - 1)
     vision = dict(tower, image_size=hands.SIZE, patch_size=16)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision,
@@ -73,14 +74,14 @@ class Groups:
         return np.array(chosen)
 
 
-def train(minutes=14, seed=2):
+def train(minutes=19, seed=2, name="clip"):
     torch.manual_seed(seed)
     part, tokens = data.load("train"), tokenizer.load()
     groups, labels = Groups(part.scenes), torch.from_numpy(part.labels())
     model, heads = build(), Heads()
     both = torch.nn.ModuleList([model, heads])
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.98), weight_decay=0.02)
-    run = training.Run("clip", {"model": model, "heads": heads}, optimizer, 1e-3, minutes)
+    run = training.Run(name, {"model": model, "heads": heads}, optimizer, 1e-3, minutes)
     for step in run:
         rng = np.random.default_rng([seed, step])
         index, hand = groups.batch(rng), rng.integers(3, size=GROUPS * GROUP_SIZE)
@@ -105,12 +106,12 @@ def train(minutes=14, seed=2):
                    attributes=attributes)
         with torch.no_grad():
             model.logit_scale.clamp_(max=float(np.log(100)))
-    return retrieval()
+    return retrieval(model=load(name))
 
 
-def load():
+def load(name="clip"):
     model = build()
-    model.load_state_dict(training.load_state("clip")["model"])
+    model.load_state_dict(training.load_state(name)["model"])
     return model.eval().requires_grad_(False)
 
 

@@ -22,13 +22,15 @@ import card
 import classifier
 import clip
 import data
+import export
 import hands
 import scenes
 import vae
 import vqgan
 from data import work
 
-PROMPTS, STEPS, GUIDANCE, SEED = 96, 20, 7.5, 42
+PROMPTS, SEED = 96, 42
+STEPS, GUIDANCE = export.GENERATE["steps"], export.GENERATE["guidance"]
 
 
 def heldout_scenes():
@@ -106,6 +108,22 @@ def measure_vqgan(root):
 def measure_retrieval(root):
     model = CLIPModel.from_pretrained(root / "clip", dtype=torch.float32)
     return clip.retrieval(model=model.eval())
+
+
+def subject_accuracy(pictures, subjects):
+    """Share of uint8 pictures (N, 128, 128, 3) whose subject the classifier names right."""
+    names, _ = classifier.judge(pictures)
+    return float((names[:, 0] == [scenes.SUBJECTS.index(s) for s in subjects]).mean())
+
+
+@torch.no_grad()
+def judged_similarity(pictures, parents):
+    """Cosine similarity of pictures to their parents, both uint8 (N, 128, 128, 3), by the
+    second CLIP pair (stage `judge`), which no other network has been trained with."""
+    model = clip.load("clip-judge")
+    first, second = (model.get_image_features(pixel_values=clip.pixel_values(p)).pooler_output
+                     for p in (pictures, parents))
+    return torch.cosine_similarity(first, second).numpy()
 
 
 def contact_sheet(images, path, cases, columns=8):

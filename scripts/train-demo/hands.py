@@ -32,6 +32,9 @@ TINT = {"day": {"land": (1, 1, 1), "subject": (1, 1, 1), "sky": (1, 1, 1)},
         "night": {"land": (0.4, 0.45, 0.66), "subject": (0.76, 0.78, 0.9),
                   "sky": (0.55, 0.58, 0.75)}}
 PAPER = np.array((252, 248, 238), dtype=np.float32)
+INK = (38, 20, 42)
+# Half a pixel of the finished picture: edges that the autoencoders can keep.
+SOFTEN = ImageFilter.GaussianBlur(1)
 
 
 def part_colour(part, scene, hand):
@@ -40,8 +43,7 @@ def part_colour(part, scene, hand):
         colour = colour * np.array(TINT[scene.time][part.role], dtype=np.float32)
     if hand == "poster":
         grey = colour.mean()
-        colour = (colour - grey) * 1.55 + grey
-        colour = (colour - 128) * 1.12 + 128
+        colour = (colour - grey) * 1.5 + grey
     elif hand == "watercolour":
         colour = PAPER * (colour / 255 * 0.74 + 0.26)
     return tuple(int(v) for v in np.clip(colour, 0, 255))
@@ -109,13 +111,14 @@ def subject_mask(shape):
 
 
 def fill(image, parts, scene, hand, outline=0):
+    """Outlines are ink round the subject, a darker tone of the same colour elsewhere."""
     draw = ImageDraw.Draw(image)
     for part in parts:
-        points = pixels(part.points)
-        draw.polygon(points, fill=part_colour(part, scene, hand))
+        points, colour = pixels(part.points), part_colour(part, scene, hand)
+        draw.polygon(points, fill=colour)
         if outline and part.ink:
-            width = outline if part.role == "subject" else max(outline - 2, 2)
-            draw.line(points + points[:2], fill=(18, 10, 22), width=width, joint="curve")
+            ink = INK if part.role == "subject" else tuple(int(0.6 * v) for v in colour)
+            draw.line(points + points[:2], fill=ink, width=outline, joint="curve")
 
 
 def diagonal_slope(relief):
@@ -163,7 +166,7 @@ def plain(scene, shape, mask, rng):
     wide = Image.fromarray(1.5 * diagonal_slope(blur(relief.reduce(4), 3)))
     slope += to_array(wide.resize(relief.size, Image.BICUBIC))
     shade = 1 + np.clip(slope * 1.5, -0.42, 0.3) * (to_array(mask) / 255)
-    return to_image(to_array(image) * shade[..., None])
+    return to_image(to_array(image) * shade[..., None]).filter(SOFTEN)
 
 
 def poster(scene, shape, mask, rng):
@@ -173,15 +176,15 @@ def poster(scene, shape, mask, rng):
     canvas = vertical_gradient(top, bottom, shape.horizon)
     lx, ly = map(float, shape.light_at)
     angle = np.arctan2(y - ly, x - lx)
-    rays = np.clip(np.sin(angle * 14 + float(rng.uniform(0, 6))) * 6, -1, 1)[..., None]
+    rays = np.clip(np.sin(angle * 9 + float(rng.uniform(0, 6))) * 3, -1, 1)[..., None]
     target = rgb(*((255, 244, 190) if scene.time != "night" else (150, 90, 210)))
-    canvas += (target - canvas) * (0.13 + 0.13 * rays)
+    canvas += (target - canvas) * (0.14 + 0.11 * rays)
     image = to_image(canvas)
     back, front = split(shape)
     fill(image, back, scene, "poster", outline=5)
 
-    hatch = (np.mod((x + y) * CANVAS, 20) < 10) * to_array(foot_shadow(shape, 1.15)) / 255
-    image = to_image(to_array(image) * (1 - 0.85 * hatch[..., None]))
+    hatch = (np.mod((x + y) * CANVAS, 40) < 22) * to_array(foot_shadow(shape, 1.15)) / 255
+    image = to_image(to_array(image) * (1 - 0.5 * hatch[..., None]))
     fill(image, front, scene, "poster", outline=6)
 
     # The shadow side is where the mask, moved towards the light, no longer covers it.
@@ -191,7 +194,7 @@ def poster(scene, shape, mask, rng):
     dim = inside * (1 - lit)
     canvas = to_array(image) * (1 - 0.38 * dim[..., None])
     vignette = 1 - 0.55 * np.clip(np.hypot(x - 0.5, y - 0.5) - 0.42, 0, 1)[..., None]
-    return to_image(canvas * vignette)
+    return to_image(canvas * vignette).filter(SOFTEN)
 
 
 def watercolour(scene, shape, mask, rng):
@@ -219,7 +222,7 @@ def watercolour(scene, shape, mask, rng):
     border = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     edge = 1 / (1 + np.exp(-(border - 0.04 - 0.013 * noise(rng, 7)) * 110))
     canvas = PAPER - pigment * (wash * edge)[..., None]
-    return to_image(canvas + 2.0 * noise(rng, 2.5)[..., None])
+    return to_image(canvas + 1.2 * noise(rng, 2.5)[..., None])
 
 
 RENDER = {"plain": plain, "poster": poster, "watercolour": watercolour}

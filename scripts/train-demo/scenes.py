@@ -229,15 +229,12 @@ def draw_cat(sketch, colour, rng):
     sketch.add(ellipse(0, -0.43, 0.52, 0.44), colour, 1.0)
     sketch.add(ellipse(0, -0.22, 0.25, 0.17), light(colour, 0.6), 1.0, ink=False)
     for side in (-1, 1):
-        sketch.add(ellipse(side * 0.22, -0.51, 0.11, 0.12), (206, 232, 120), 0.9,
+        sketch.add(ellipse(side * 0.22, -0.51, 0.13, 0.14), (206, 232, 120), 0.9,
                    lit=True)
-        sketch.add(ellipse(side * 0.22, -0.51, 0.04, 0.1), INK, 0.9, ink=False)
-        for dy in (-0.06, 0.06):
-            sketch.add(stroke(side * 0.2, -0.23, side * 0.58, -0.24 + dy, 0.02),
-                       CREAM, 0.9, ink=False)
+        sketch.add(ellipse(side * 0.22, -0.51, 0.05, 0.12), INK, 0.9, ink=False)
     sketch.add(polygon((-0.07, -0.35), (0.07, -0.35), (0, -0.27)), (226, 96, 116), 1.0)
     for side in (-1, 1):
-        sketch.add(stroke(0, -0.19, side * 0.12, -0.24, 0.03), INK, 1.0, ink=False)
+        sketch.add(stroke(0, -0.19, side * 0.13, -0.24, 0.035), INK, 1.0, ink=False)
 
 
 def draw_fish(sketch, colour, rng):
@@ -263,13 +260,13 @@ def draw_flower(sketch, colour, rng):
     sketch.add(smooth((0, -0.04), (-0.2, -0.24), (-0.36, -0.2), (-0.2, -0.05)),
                green, 0.5)
     start = rng.uniform(0, 1)
-    for i in range(7):
-        angle = 2 * np.pi * (i + start) / 7
-        petal = ellipse(0.25 * np.cos(angle), -0.68 + 0.25 * np.sin(angle), 0.19, 0.14,
+    for i in range(6):
+        angle = 2 * np.pi * (i + start) / 6
+        petal = ellipse(0.25 * np.cos(angle), -0.68 + 0.25 * np.sin(angle), 0.2, 0.16,
                         turn=angle)
         sketch.add(petal, mix(colour, dark(colour), i % 2 * 0.4), 0.8)
     centre = BROWN if colour == COLOURS["yellow"] else (250, 206, 60)
-    sketch.add(ellipse(0, -0.68, 0.14), centre, 1.0)
+    sketch.add(ellipse(0, -0.68, 0.16), centre, 1.0)
 
 
 def draw_car(sketch, colour, rng):
@@ -291,7 +288,7 @@ def draw_car(sketch, colour, rng):
 
 def draw_balloon(sketch, colour, rng):
     for x in (-0.1, 0.1):
-        sketch.add(stroke(x, -0.16, x * 2.2, -0.42, 0.025), BROWN, 0.3, ink=False)
+        sketch.add(stroke(x, -0.16, x * 2.2, -0.42, 0.035), BROWN, 0.3, ink=False)
     outline = smooth((0, -1.12), (0.3, -1.02), (0.42, -0.76), (0.3, -0.5), (0.1, -0.33),
                      (-0.1, -0.33), (-0.3, -0.5), (-0.42, -0.76), (-0.3, -1.02))
     sketch.add(outline, colour, 1.0)
@@ -305,7 +302,7 @@ def draw_balloon(sketch, colour, rng):
 
 def draw_bird(sketch, colour, rng):
     for x in (-0.04, 0.1):
-        sketch.add(stroke(x, -0.26, x + 0.03, 0, 0.04), (226, 140, 40), 0.3, ink=False)
+        sketch.add(stroke(x, -0.26, x + 0.03, 0, 0.05), (226, 140, 40), 0.3, ink=False)
     sketch.add(smooth((-0.3, -0.45), (-0.7, -0.5), (-0.66, -0.36), (-0.3, -0.3)),
                dark(colour, 0.35), 0.6)
     sketch.add(smooth((-0.4, -0.44), (-0.1, -0.62), (0.2, -0.72), (0.42, -0.56),
@@ -330,14 +327,16 @@ def draw_butterfly(sketch, colour, rng):
                           (side * 0.58, -0.6), (side * 0.24, -0.42)), colour, 1.0)
         sketch.add(ellipse(side * 0.4, -0.74, 0.12), pale, 1.0, ink=False)
         sketch.add(ellipse(side * 0.26, -0.24, 0.07), pale, 0.8, ink=False)
-        sketch.add(stroke(0, -0.8, side * 0.14, -1.02, 0.03), INK, 0.5, ink=False)
+        sketch.add(stroke(0, -0.8, side * 0.14, -1.02, 0.045), INK, 0.5, ink=False)
     sketch.add(ellipse(0, -0.5, 0.06, 0.3), dark(BROWN, 0.4), 1.0)
     sketch.add(ellipse(0, -0.8, 0.08), dark(BROWN, 0.4), 1.0, ink=False)
 
 
 DRAW = {name: globals()["draw_" + name] for name in SUBJECTS}
 FLOATING = {"fish": 0.1, "balloon": 0.16, "butterfly": 0.14}
-HEIGHT = {"castle": 0.5, "mountain": 0.62, "boat": 0.56, "car": 0.66, "balloon": 0.54}
+HEIGHT = {"house": 0.66, "castle": 0.55, "boat": 0.62, "tree": 0.63, "mountain": 0.64,
+          "cat": 0.66, "fish": 0.68, "flower": 0.66, "car": 0.7, "balloon": 0.55,
+          "bird": 0.6, "butterfly": 0.62}
 
 
 def land(rng, setting, horizon, night, parts):
@@ -355,32 +354,31 @@ def land(rng, setting, horizon, night, parts):
     if setting == "field":
         hills(horizon, 0.05, (98, 168, 104), rng.uniform(0.8, 1.3))
         hills(horizon + 0.1, 0.03, (122, 188, 84), rng.uniform(0.6, 1.2))
-        for _ in range(7):
+        for _ in range(4):
             x, y = rng.uniform(0.04, 0.96), rng.uniform(horizon + 0.16, 0.95)
-            add(ellipse(x, y, 0.014, count=10), (252, 240, 150), ink=False)
+            add(ellipse(x, y, 0.022, count=12), (244, 232, 150), ink=False)
     elif setting == "sea":
         add(rectangle(-0.02, horizon, 1.02, 1.02), (46, 128, 172))
         add(rectangle(-0.02, horizon + 0.14, 1.02, 1.02), (36, 110, 158), ink=False)
-        for _ in range(7):
+        for _ in range(4):
             x, y = rng.uniform(0, 1), rng.uniform(horizon + 0.05, 0.97)
-            length = rng.uniform(0.05, 0.11)
-            add(ellipse(x, y, length, 0.008, count=14), (150, 206, 224), ink=False)
+            length = rng.uniform(0.08, 0.14)
+            add(ellipse(x, y, length, 0.012, count=14), (124, 186, 212), ink=False)
     elif setting == "desert":
         hills(horizon, 0.035, (222, 170, 104), rng.uniform(0.8, 1.4))
         hills(horizon + 0.11, 0.035, (238, 194, 126), rng.uniform(0.5, 1.1))
         for x in (rng.uniform(0.04, 0.16), rng.uniform(0.84, 0.96)):
-            y, h = horizon + 0.1, rng.uniform(0.13, 0.2)
+            y, h = horizon + 0.1, rng.uniform(0.16, 0.24)
             green = (74, 132, 84)
-            for dx, low, high in ((-0.045, 0.35, 0.7), (0.045, 0.45, 0.85)):
-                add(stroke(x, y - h * low, x + dx, y - h * low, 0.02), green, ink=False)
-                add(stroke(x + dx, y - h * low, x + dx, y - h * high, 0.022), green,
+            for dx, low, high in ((-0.055, 0.35, 0.7), (0.055, 0.45, 0.85)):
+                add(stroke(x, y - h * low, x + dx, y - h * low, 0.03), green, ink=False)
+                add(stroke(x + dx, y - h * low, x + dx, y - h * high, 0.032), green,
                     ink=False)
-            add(stroke(x, y, x, y - h, 0.032), green, ink=False)
+            add(stroke(x, y, x, y - h, 0.046), green, ink=False)
     elif setting == "snow":
         hills(horizon, 0.04, (206, 220, 236), rng.uniform(0.8, 1.3))
-        for x in (rng.uniform(0.02, 0.14), rng.uniform(0.16, 0.28),
-                  rng.uniform(0.74, 0.86), rng.uniform(0.88, 0.98)):
-            y, h = horizon + rng.uniform(0.04, 0.1), rng.uniform(0.16, 0.26)
+        for x in (rng.uniform(0.04, 0.18), rng.uniform(0.82, 0.96)):
+            y, h = horizon + rng.uniform(0.05, 0.1), rng.uniform(0.24, 0.34)
             for step, tone in ((0.0, (52, 104, 96)), (0.32, (70, 124, 112))):
                 add(polygon((x - h * 0.3 * (1 - step), y - h * step),
                             (x, y - h * (0.62 + step)),
@@ -391,24 +389,24 @@ def land(rng, setting, horizon, night, parts):
     else:
         x = -rng.uniform(0, 0.08)
         while x < 1:
-            width, height = rng.uniform(0.13, 0.19), rng.uniform(0.16, 0.38)
-            tone = rng.uniform(-14, 14)
+            width, height = rng.uniform(0.17, 0.23), rng.uniform(0.2, 0.42)
+            tone = rng.uniform(-18, 18)
             add(rectangle(x, horizon - height, x + width, horizon + 0.04),
                 (128 + tone, 132 + tone, 152 + tone))
-            window = (255, 220, 110) if night else (196, 212, 226)
-            for wy in np.arange(horizon - height + 0.035, horizon - 0.03, 0.075):
-                for wx in (0.2, 0.6):
+            window = (255, 220, 110) if night else (182, 198, 216)
+            for wy in np.arange(horizon - height + 0.05, horizon - 0.05, 0.115):
+                for wx in (0.18, 0.57):
                     if not night or rng.random() < 0.7:
                         left = x + width * wx
-                        add(rectangle(left, wy, left + 0.034, wy + 0.04), window,
+                        add(rectangle(left, wy, left + 0.05, wy + 0.06), window,
                             ink=False, lit=True)
             x += width
         add(rectangle(-0.02, horizon, 1.02, 1.02), (150, 148, 152))
         add(rectangle(-0.02, horizon + 0.1, 1.02, 1.02), (96, 96, 106), ink=False)
         start = rng.uniform(-0.15, 0)
-        for i in range(5):
-            x = start + i * 0.26
-            add(rectangle(x, 0.925, x + 0.14, 0.945), (240, 232, 196), ink=False)
+        for i in range(4):
+            x = start + i * 0.36
+            add(rectangle(x, 0.925, x + 0.2, 0.95), (222, 214, 184), ink=False)
 
 
 def sky_parts(rng, scene, horizon, light_at, parts):
@@ -418,9 +416,9 @@ def sky_parts(rng, scene, horizon, light_at, parts):
 
     x, y = light_at
     if scene.time == "night":
-        for _ in range(14):
+        for _ in range(8):
             add(ellipse(rng.uniform(0.02, 0.98), rng.uniform(0.03, horizon - 0.06),
-                        rng.uniform(0.006, 0.011), count=8), (250, 246, 214))
+                        rng.uniform(0.009, 0.014), count=8), (250, 246, 214))
         moon = np.concatenate([
             ellipse(x, y, 0.075, start=0.2, stop=0.8, count=24),
             ellipse(x + 0.045, y, 0.075, 0.073, start=0.7, stop=0.3, count=24)])
@@ -430,10 +428,9 @@ def sky_parts(rng, scene, horizon, light_at, parts):
             (255, 226, 132) if scene.time == "sunset" else (255, 244, 178), ink=True)
     if scene.extra == "rainbow":
         cx, cy, radius = 0.5 + rng.uniform(-0.1, 0.1), horizon + 0.06, 0.5
-        bands = ((232, 92, 92), (246, 172, 84), (250, 228, 120), (120, 196, 124),
-                 (106, 156, 224), (158, 116, 200))
+        bands = ((232, 92, 92), (250, 200, 100), (120, 196, 124), (120, 136, 214))
         for i, colour in enumerate(bands):
-            outer, inner = radius - i * 0.026, radius - (i + 1) * 0.026
+            outer, inner = radius - i * 0.038, radius - (i + 1) * 0.038
             arc = [ellipse(cx, cy, outer, start=0.5, stop=0.999, count=30),
                    ellipse(cx, cy, inner, start=0.999, stop=0.5, count=30)]
             add(np.concatenate(arc), colour, lit=False)
@@ -448,10 +445,10 @@ def sky_parts(rng, scene, horizon, light_at, parts):
                       (0.15, 0.01), (0.1, 0.04), (-0.1, 0.04))]
             add(smooth(*bumps), cloud, ink=True)
     elif scene.extra == "birds":
-        colour = (58, 58, 78) if scene.time != "night" else (196, 202, 226)
-        for _ in range(4):
-            bx, by = rng.uniform(0.08, 0.92), rng.uniform(0.06, 0.3)
-            w = rng.uniform(0.035, 0.05)
+        colour = (84, 84, 112) if scene.time != "night" else (176, 182, 212)
+        for _ in range(3):
+            bx, by = rng.uniform(0.08, 0.92), rng.uniform(0.06, 0.28)
+            w = rng.uniform(0.05, 0.066)
             add(polygon((bx - w, by - w * 0.7), (bx, by), (bx + w, by - w * 0.7),
                         (bx, by + w * 0.42)), colour)
 
@@ -477,8 +474,8 @@ def geometry(scene):
     sky_parts(rng, scene, horizon, light_at, parts)
     land(rng, scene.setting, horizon, night, parts)
 
-    size = HEIGHT.get(scene.subject, 0.6) * rng.uniform(0.9, 1.12)
-    x = rng.uniform(0.4, 0.6)
+    size = HEIGHT[scene.subject] * rng.uniform(0.9, 1.12)
+    x = rng.uniform(0.43, 0.57)
     y = rng.uniform(0.84, 0.9) - FLOATING.get(scene.subject, 0.0)
     if scene.subject == "mountain":
         y -= 0.08

@@ -16,10 +16,10 @@ LOG_SECONDS = 20
 
 
 def join_workers():
-    """Joins the processes of a data-parallel run, described as torchrun does."""
+    """(rank, count) among the processes of a data-parallel run, as torchrun describes it."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
-    return dist.get_rank() if dist.is_initialized() else 0
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ class Run:
         while self.spent < self.budget:
             factor = cosine(self.progress, self.flat)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate * factor
+                group["lr"] = self.rate * factor * group.get("share", 1.0)
             yield self.step
             self.step += 1
             now = time.monotonic()

@@ -1,9 +1,10 @@
 """The KL autoencoder that the three diffusers share: 8 times smaller, 4 channels.
 
-Its encoder is set, not learnt: a linear map from each 8 x 8 block to the whitened mean
-colour and one luminance gradient, written into AutoencoderKL's layers. So the UNets need
-not wait for it, and colours stay exact. The decoder starts as the interpolation of that
-and learns everything else.
+Its encoder starts as a linear map from each 8 x 8 block to the whitened mean colour and one
+luminance gradient, written into AutoencoderKL's layers: from there it needs a fraction of
+the time that random weights take. The decoder starts as the interpolation of that and learns
+alone at first; then both learn; at last the encoder stands still again, so that the latents
+are final and the UNets can be trained while the decoder goes on.
 """
 
 import functools
@@ -18,7 +19,9 @@ import data
 import training
 from data import work
 
-HAND_WEIGHTS = (0.32, 0.4, 0.28)
+HAND_WEIGHTS = (0.34, 0.36, 0.3)
+ENCODER_LEARNS = (0.6, 0.78)
+ENCODER_RATE = 0.1  # of the decoder's: the constants above amplify every step
 LUMINANCE = (0.299, 0.587, 0.114)
 # Channels: +RGB, -RGB, +gradient, -gradient. Since silu(a) - silu(-a) = a, a pair passes
 # an activation unchanged; large constants in the same group disarm its normalisation.
@@ -26,12 +29,12 @@ CARRIED = 8
 ENCODER_CONSTANT, DECODER_CONSTANT = 40.0, 8.0
 
 
-def build():
+def build(**config):
     return AutoencoderKL(
         block_out_channels=(16, 32, 64, 128), layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4, sample_size=128, scaling_factor=1.0)
+        latent_channels=4, sample_size=128, **config)
 
 
 def block_statistics(x):
@@ -58,13 +61,6 @@ def whitening(count=200):
         torch.save({"matrix": matrix.float(), "offset": offset.float()}, path)
     state = torch.load(path, weights_only=True)
     return state["matrix"], state["offset"]
-
-
-def latents(x):
-    """What the encoder computes, directly."""
-    matrix, offset = whitening()
-    statistics = block_statistics(x)
-    return torch.einsum("ij,njhw->nihw", matrix, statistics) + offset[:, None, None]
 
 
 @torch.no_grad()
@@ -168,34 +164,45 @@ def reconstruction_loss(y, x):
 def batch(part, seed, run):
     """Small crops first; whole pictures later, whose normalisation statistics differ."""
     rng = np.random.default_rng([seed, run.step])
-    count, side = (8, 64) if run.progress < 0.6 else (3, 128)
+    count, side = (8, 64) if run.progress < 0.35 else (4, 128)
     return training.sample_crops(part, rng, count, side, HAND_WEIGHTS)
 
 
-def train(minutes=45, seed=1):
+def train(minutes=92, seed=1):
     torch.manual_seed(seed)
     part = data.load("train")
     model = build()
     set_encoder(model)
     start_decoder(model)
-    model.requires_grad_(False)
-    learning = nn.ModuleList([model.decoder, model.post_quant_conv]).requires_grad_(True)
-    average = training.Average(model, 0.997)
-    optimizer = torch.optim.AdamW(learning.parameters(), betas=(0.9, 0.99),
-                                  weight_decay=1e-4)
-    run = training.Run("vae", {"model": model, "average": average}, optimizer, 1e-3,
-                       minutes, flat=0.4)
+    average = training.Average(model, 0.99)
+    decoding = nn.ModuleList([model.decoder, model.post_quant_conv])
+    encoding = nn.ModuleList([model.encoder, model.quant_conv])
+    optimizer = torch.optim.AdamW(
+        [{"params": list(decoding.parameters()), "share": 1.0},
+         {"params": list(encoding.parameters()), "share": ENCODER_RATE}],
+        betas=(0.9, 0.99), weight_decay=1e-4)
+    run = training.Run("vae", {"model": model, "average": average}, optimizer, 8e-4,
+                       minutes, flat=0.6)
+    encoding.requires_grad_(False)
+    learns = False
     for _ in run:
+        if learns != (ENCODER_LEARNS[0] <= run.progress < ENCODER_LEARNS[1]):
+            learns = not learns
+            encoding.requires_grad_(learns)
+            if not learns:  # the latents are final
+                model.encoder.load_state_dict(average.module.encoder.state_dict())
+                model.quant_conv.load_state_dict(average.module.quant_conv.state_dict())
+                run.save()
         x = batch(part, seed, run)
-        y = model.decode(latents(x)).sample
+        y = model.decode(model.encode(x).latent_dist.mode()).sample
         loss, mse = reconstruction_loss(y, x)
-        run.update(loss, learning, mse=mse)
+        run.update(loss, model, mse=mse)
         average.update(model)
     return reconstruct()
 
 
-def load():
-    model = build()
+def load(**config):
+    model = build(**config)
     model.load_state_dict(training.load_state("vae")["average"]["module"])
     return model.eval().requires_grad_(False)
 
