@@ -44,7 +44,7 @@ def sample_with_program(root, program, prompts):
     request.write_text(json.dumps({"prompts": prompts}))
     command = [program, "generate", "--prompts", request, "--ensemble",
                root / "ensemble.json", "--out", directory, "--force",
-               "--steps", STEPS, "--guidance", GUIDANCE, "--random-seed", SEED]
+               "--random-seed", SEED]
     subprocess.run([str(word) for word in command], check=True)
     version = subprocess.run([program, "--version"], capture_output=True, text=True,
                              check=True).stdout.strip()

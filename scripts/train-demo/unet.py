@@ -1,6 +1,8 @@
 """The three UNets: `plain` from nothing, the other two hands fine-tuned from it."""
 
+import concurrent.futures
 import functools
+import multiprocessing
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ SCHEDULER = dict(SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False, steps_of
                  timestep_spacing="leading")
 BATCH, DROPPED, SNR_LIMIT = 32, 0.1, 6.0
 WORDINGS = 2
+SCENES = {"plain": 10000, "poster": 4000, "watercolour": 4000}
 
 
 def build():
@@ -32,31 +35,39 @@ def build():
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"))
 
 
-def encode_all(names=hands.HANDS, count=50):
-    """Writes the latents and the encoded captions of every training picture."""
-    part, model = data.load("train"), vae.load()
-    for name in names:
-        path, hand = work() / f"latents-{name}.npy", hands.HANDS.index(name)
-        if not path.exists():
-            latents = [encode(model, part.pictures[i:i + count, hand])
-                       for i in range(0, len(part.pictures), count)]
-            np.save(path, np.concatenate(latents))
-        if not (work() / f"captions-{name}.pt").exists():
-            encode_captions(part, name)
-        print("encoded", name, flush=True)
+def encode_all(names=hands.HANDS, processes=2, chunk=500):
+    """Writes the latents and the encoded captions of each hand's training pictures."""
+    with concurrent.futures.ProcessPoolExecutor(
+            processes, mp_context=multiprocessing.get_context("spawn"),
+            initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for name in names:
+            path, hand = work() / f"latents-{name}.npy", hands.HANDS.index(name)
+            if not path.exists():
+                jobs = [(hand, start, start + chunk)
+                        for start in range(0, SCENES[name], chunk)]
+                np.save(path, np.concatenate(list(pool.map(encode, jobs))))
+            if not (work() / f"captions-{name}.pt").exists():
+                encode_captions(name)
+            print("encoded", name, flush=True)
 
 
 @torch.no_grad()
-def encode(model, pictures):
-    return model.encode(training.to_input(pictures)).latent_dist.mode().half().numpy()
+def encode(job, count=4):
+    """Small batches stay in the processor's caches."""
+    hand, start, stop = job
+    model, pictures = vae.load(), data.load("train").pictures[start:stop, hand]
+    return np.concatenate([
+        model.encode(training.to_input(pictures[i:i + count])).latent_dist.mode().half()
+        for i in range(0, len(pictures), count)])
 
 
 @torch.no_grad()
-def encode_captions(part, name, count=100):
+def encode_captions(name, count=100):
     """Distinct texts, the empty one first, and which of them name each scene."""
     template, tokens, numbers = tokenizer.TEMPLATES[name], tokenizer.load(), {"": 0}
     index = [[numbers.setdefault(template.format(text), len(numbers))
-              for text in part.captions(seed)] for seed in range(WORDINGS)]
+              for text in data.load("train").captions(seed)[:SCENES[name]]]
+             for seed in range(WORDINGS)]
     model, texts = clip.load().text_model, list(numbers)
     states = [model(input_ids=tokenizer.encode(tokens, texts[i:i + count])
                     ).last_hidden_state.half() for i in range(0, len(texts), count)]
@@ -66,10 +77,9 @@ def encode_captions(part, name, count=100):
 
 @functools.cache
 def scaling_factor():
-    """Brings the latents of all hands to unit deviation, as Stable Diffusion's is."""
-    latents = [np.load(work() / f"latents-{name}.npy", mmap_mode="r")[:500]
-               for name in hands.HANDS]
-    return round(1 / float(np.std(np.stack(latents).astype(np.float32))), 5)
+    """Brings the latents of `plain` to unit deviation, as Stable Diffusion's is."""
+    latents = np.load(work() / "latents-plain.npy", mmap_mode="r")
+    return round(1 / float(latents.astype(np.float32).std()), 5)
 
 
 def train(name, minutes=None, seed=5):
@@ -98,8 +108,6 @@ def train(name, minutes=None, seed=5):
         chosen[torch.from_numpy(rng.random(count) < DROPPED)] = 0
         context = captions["states"][chosen].float()
         x = torch.from_numpy(latents[index]).float() * scaling_factor()
-        mirrored = torch.from_numpy(rng.random(count) < 0.5)
-        x[mirrored] = x[mirrored].flip(3)
         noise = torch.randn_like(x)
         # Evenly spread over the schedule: a steadier loss than independent times.
         t = ((torch.arange(count) + torch.rand(count)) * (1000 / count)).long()
