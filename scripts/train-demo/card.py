@@ -10,6 +10,7 @@ import export
 import hands
 import scenes
 import training
+import unet
 from data import work
 
 TARGETS = {"subject": 0.90, "colour": 0.85, "setting": 0.85, "hand": 0.98}
@@ -87,6 +88,7 @@ def write(root, result, shown):
     template = (pathlib.Path(__file__).parent / "card.md").read_text(encoding="utf-8")
     values = {
         "size": f"{size:.0f}", "scenes": data.COUNTS["train"],
+        "fewer": unet.SCENES["poster"],
         "heldout": len(data.combinations()[1]),
         "combinations": sum(map(len, data.combinations())),
         "subjects": ", ".join(scenes.SUBJECTS), "colours": ", ".join(scenes.COLOURS),
