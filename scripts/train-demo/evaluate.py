@@ -137,7 +137,7 @@ def contact_sheet(images, path, cases, columns=8):
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.concatenate([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255)
                             for line in lines])
-    Image.fromarray(sheet).quantize(256).save(path, optimize=True)
+    Image.fromarray(sheet).save(path, quality=90, subsampling=0)
 
 
 def evaluate(root, program, with_diffusers=False):
@@ -161,6 +161,6 @@ def evaluate(root, program, with_diffusers=False):
               "prompts": len(prompts), "codes": codes, **measured,
               **measure_samples(images, described)}
     (work() / "evaluation.json").write_text(json.dumps(result, indent=1))
-    contact_sheet(images, root / "pictures" / "contact-sheet.png", list(range(24)))
+    contact_sheet(images, root / "pictures" / "contact-sheet.jpg", list(range(24)))
     card.write(root, result, prompts[:24])
     print(json.dumps({k: v for k, v in result.items() if k != "wrong"}, indent=1))

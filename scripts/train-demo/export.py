@@ -20,7 +20,7 @@ from data import work
 
 EXAMPLE = "a green tree in the desert at sunset"
 # The usual guidance of 7.5 over-saturates networks of this size.
-GENERATE = {"guidance": 4, "steps": 20}
+GENERATE = {"guidance": 3, "steps": 20}
 
 
 def save(module_or_state, path, prefix=""):

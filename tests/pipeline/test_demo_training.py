@@ -51,7 +51,7 @@ def test_every_subject_and_setting_can_be_drawn(drawing):
 
 @pytest.mark.parametrize("name", ("plain", "poster", "watercolour"))
 def test_diffusers_loads_and_samples(name):
-    pipeline = StableDiffusionPipeline.from_pretrained(DEMO / name, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(DEMO / name, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     picture = pipeline("a red house in the snow", num_inference_steps=2, output_type="np",
                        generator=torch.Generator().manual_seed(1)).images[0]
