@@ -58,7 +58,7 @@ def corrupt(x, rng):
     return x + torch.randn_like(x) * float(rng.uniform(0, 0.1))
 
 
-def train(minutes=12, seed=4, count=32):
+def train(minutes=18, seed=4, count=32):
     torch.manual_seed(seed)
     part = data.load("train")
     labels = torch.from_numpy(part.labels())

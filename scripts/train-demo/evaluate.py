@@ -39,16 +39,20 @@ def heldout_scenes():
 
 
 def sample_with_program(root, program, prompts):
-    directory = work() / "samples"
+    """One process of one thread per diffuser, side by side."""
     request = work() / "prompts.json"
     request.write_text(json.dumps({"prompts": prompts}))
-    command = [program, "generate", "--prompts", request, "--ensemble",
-               root / "ensemble.json", "--out", directory, "--force",
-               "--random-seed", SEED]
-    subprocess.run([str(word) for word in command], check=True)
+    directories = [work() / f"samples-{hand}" for hand in hands.HANDS]
+    running = [subprocess.Popen([str(word) for word in (
+        program, "generate", "--prompts", request, "--ensemble", root / "ensemble.json",
+        "--models", hand, "--threads", 1, "--random-seed", SEED, "--force",
+        "--out", directory)], stdout=subprocess.DEVNULL)
+        for hand, directory in zip(hands.HANDS, directories)]
+    if any([process.wait() for process in running]):
+        raise SystemExit("diffens generate failed")
     version = subprocess.run([program, "--version"], capture_output=True, text=True,
                              check=True).stdout.strip()
-    return np.load(directory / "images.npy"), version
+    return np.concatenate([np.load(d / "images.npy") for d in directories], 1), version
 
 
 def sample_one(root, diffuser, prompts, batch=16):

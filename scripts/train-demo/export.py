@@ -18,7 +18,7 @@ import vgg
 import vqgan
 from data import work
 
-EXAMPLE = "a green tree in the desert at sunset"
+EXAMPLE = "a red house by the sea at sunset"
 # The usual guidance of 7.5 over-saturates networks of this size.
 GENERATE = {"guidance": 3, "steps": 20}
 

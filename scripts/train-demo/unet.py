@@ -84,7 +84,7 @@ def scaling_factor():
 
 def train(name, minutes=None, seed=5):
     base = name == "plain"
-    minutes = minutes or (85 if base else 10)
+    minutes = minutes or (48 if base else 12)
     rank, workers = training.join_workers()
     count = BATCH // workers
     torch.manual_seed(seed)

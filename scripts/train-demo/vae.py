@@ -20,7 +20,7 @@ import training
 from data import work
 
 HAND_WEIGHTS = (0.34, 0.36, 0.3)
-ENCODER_LEARNS = (0.6, 0.78)
+ENCODER_LEARNS = (0.7, 0.92)
 ENCODER_RATE = 0.1  # of the decoder's: the constants above amplify every step
 LUMINANCE = (0.299, 0.587, 0.114)
 # Channels: +RGB, -RGB, +gradient, -gradient. Since silu(a) - silu(-a) = a, a pair passes
@@ -164,11 +164,11 @@ def reconstruction_loss(y, x):
 def batch(part, seed, run):
     """Small crops first; whole pictures later, whose normalisation statistics differ."""
     rng = np.random.default_rng([seed, run.step])
-    count, side = (8, 64) if run.progress < 0.35 else (4, 128)
+    count, side = (8, 64) if run.progress < 0.4 else (4, 128)
     return training.sample_crops(part, rng, count, side, HAND_WEIGHTS)
 
 
-def train(minutes=92, seed=1):
+def train(minutes=78, seed=1):
     torch.manual_seed(seed)
     part = data.load("train")
     model = build()

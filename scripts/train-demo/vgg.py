@@ -62,7 +62,7 @@ class Namer(nn.Module):
         return self.head(torch.cat(pooled, 1)).split(SIZES, 1)
 
 
-def train(minutes=12, seed=7, count=16):
+def train(minutes=18, seed=7, count=16):
     torch.manual_seed(seed)
     part = data.load("train")
     labels = torch.from_numpy(part.labels())
