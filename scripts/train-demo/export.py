@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 import clip
 import hands
 import tokenizer
-import training
 import unet
 import vae
 import vgg
