@@ -227,9 +227,10 @@ static bool read_metadata(struct reader *r)
     if (r->e->code != ERR_OK)
         return false;
     size_t count = r->t->metadata_count - first;
+    if (count == 0)
+        return true;
     struct tensor_text *texts = r->t->metadata + first;
-    if (count > 1)
-        qsort(texts, count, sizeof *texts, compare_texts);
+    qsort(texts, count, sizeof *texts, compare_texts);
     for (size_t i = 1; i < count; i++)
         if (strcmp(texts[i - 1].key, texts[i].key) == 0)
             return err_set(r->e, ERR_INPUT,

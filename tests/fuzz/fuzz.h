@@ -1,0 +1,116 @@
+/* fuzz.h: what the fuzz targets share: files in memory, a throw-away directory, inputs
+ * of several parts. Leaves making inputs up to libFuzzer (scripts/fuzz) or replay.c. */
+#ifndef DIFFENS_TESTS_FUZZ_H
+#define DIFFENS_TESTS_FUZZ_H
+
+#include "diffens/error.h"
+#include "diffens/tensor_file.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What each fuzz_NAME.c defines; libFuzzer's name. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A promise that does not hold is a finding like a crash. */
+#define FUZZ_CHECK(condition)                                                            \
+    do {                                                                                 \
+        if (!(condition)) {                                                              \
+            fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #condition);      \
+            abort();                                                                     \
+        }                                                                                \
+    } while (0)
+
+/* Every outcome is a success, or a refusal on one printable line. */
+static inline void fuzz_outcome(bool ok, const struct err *e)
+{
+    FUZZ_CHECK(ok == (e->code == ERR_OK));
+    FUZZ_CHECK(ok || (e->code == ERR_INPUT && e->message[0]));
+    for (const char *c = e->message; *c; c++)
+        FUZZ_CHECK((unsigned char)*c >= ' ' && *c != 0x7f);
+}
+
+/* A regular file that holds the bytes; its path stays valid until the next call. */
+static inline const char *fuzz_file(const uint8_t *data, size_t size)
+{
+    static char path[64];
+    static int fd = -1;
+    if (fd < 0)
+        fd = memfd_create("fuzz", 0);
+    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
+        abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return path;
+}
+
+static char fuzz_folder[64];
+
+static inline void fuzz_remove_folder(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", fuzz_folder);
+    if (system(command) != 0)
+        abort();
+}
+
+/* A directory for formats of several files, removed at the end. */
+static inline const char *fuzz_directory(void)
+{
+    if (!fuzz_folder[0]) {
+        strcpy(fuzz_folder, access("/dev/shm", W_OK) == 0 ? "/dev/shm/fuzz-XXXXXX"
+                                                          : "/tmp/fuzz-XXXXXX");
+        if (!mkdtemp(fuzz_folder))
+            abort();
+        atexit(fuzz_remove_folder);
+    }
+    return fuzz_folder;
+}
+
+/* Writes a file of that directory; its path stays valid until the next call. */
+static inline const char *fuzz_write(const char *name, const uint8_t *data, size_t size)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", fuzz_directory(), name);
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0)
+        abort();
+    return path;
+}
+
+/* Cuts the next part off an input whose parts end with a byte 0xFF, which no text has. */
+static inline const uint8_t *fuzz_part(const uint8_t **data, size_t *size,
+                                       size_t *part_size)
+{
+    const uint8_t *part = *data, *end = *size ? memchr(part, 0xff, *size) : NULL;
+    *part_size = end ? (size_t)(end - part) : *size;
+    *data = part + *part_size + (end != NULL);
+    *size -= *part_size + (end != NULL);
+    return part;
+}
+
+/* Each tensor of an accepted file lies within it, and its bytes can be read or are
+ * refused for a checksum. */
+static inline void fuzz_tensors(const struct tensor_file *t)
+{
+    enum { MOST = 1 << 20 };
+    for (size_t i = 0; i < t->count; i++) {
+        const struct tensor_entry *entry = &t->entries[i];
+        struct err e = {0};
+        FUZZ_CHECK(entry->rank >= 0 && entry->rank <= FILE_MAX_RANK);
+        FUZZ_CHECK(entry->part >= 0 && entry->part < t->part_count);
+        FUZZ_CHECK(entry->offset <= t->parts[entry->part].size);
+        FUZZ_CHECK(i == 0 || strcmp(t->entries[i - 1].name, entry->name) < 0);
+        FUZZ_CHECK(tensor_file_find(t, entry->name) == entry);
+        if (entry->bytes > MOST)
+            continue;
+        char *bytes = malloc((size_t)entry->bytes + 1);
+        fuzz_outcome(tensor_file_read(t, entry, bytes, &e), &e);
+        free(bytes);
+    }
+}
+
+#endif
