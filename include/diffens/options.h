@@ -69,6 +69,12 @@ struct option_weight_sets {
     struct option_weights set[OPTIONS_MAX_WEIGHTS];
 };
 
+/* The cases n of a run with n % count == index; count 0: all of them. */
+struct option_shard {
+    int index, count;
+    bool automatic; /* --shard auto, until shard_resolve() */
+};
+
 /* The names are owned by the options. */
 struct option_names {
     int count;
@@ -111,6 +117,7 @@ struct options {
     const char *prompts;        /* file, or "-" for standard input */
     const char *prompt;         /* one prompt for all diffusers; excludes prompts */
     const char *images;         /* parents that exist; excludes the first stage */
+    struct option_shard shard;  /* part of the cases; default all */
     const char *ensemble;       /* name or file; default paper, demo */
     struct option_names models; /* subset in this order; none: all of the ensemble */
     bool raw_prompts;           /* leave the ensemble's templates out; default false */

@@ -100,6 +100,25 @@ char *str_dup(const char *text)
     return strdup(text);
 }
 
+int64_t str_keep_rows(char **texts, int64_t rows, int64_t width, int64_t first,
+                      int64_t stride)
+{
+    int64_t kept = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        bool keep = row % stride == first;
+        for (int64_t i = row * width; i < (row + 1) * width; i++) {
+            char *text = texts[i];
+            texts[i] = NULL;
+            if (keep)
+                texts[kept * width + i % width] = text;
+            else
+                free(text);
+        }
+        kept += keep;
+    }
+    return kept;
+}
+
 char *str_path(const char *directory, const char *name)
 {
     if (name[0] == '/' || directory[0] == 0)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A string builder. Start from `{0}`. Running out of memory is sticky: later additions do
  * nothing, and `failed` is looked at once, at the end. The bytes may hold NULs; one that
@@ -35,6 +36,11 @@ void str_free(struct str *s);
 
 /* A copy that the caller frees; NULL when memory is out. */
 char *str_dup(const char *text);
+
+/* A table of texts that free() takes, `width` a row: rows first, first + stride, ... move
+ * to the front, the others are freed. Returns how many rows are left. */
+int64_t str_keep_rows(char **texts, int64_t rows, int64_t width, int64_t first,
+                      int64_t stride);
 
 /* "directory/name", or `name` alone where it is absolute or the directory is "". The
  * caller frees it; NULL when memory is out. */

@@ -71,6 +71,7 @@ static void add_bounds(struct str *help, const struct option *o)
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_NAMES:
+    case OPTION_SHARD:
     case OPTION_CROPS:
         break;
     }

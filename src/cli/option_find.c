@@ -128,6 +128,9 @@ const char *option_expected(const struct option *o, char *text, size_t size)
     case OPTION_LAYERS:
         join_choices(o, "all or a list of ", text, size);
         break;
+    case OPTION_SHARD:
+        snprintf(text, size, "%sI/N with 0 <= I < N <= %.0f", automatic, o->max);
+        break;
     case OPTION_CROPS:
         snprintf(text, size,
                  "COUNTxSIDE,... such as 1x1,8x0.25 (side above 0, at most 1)");

@@ -37,6 +37,17 @@ const struct option option_table[] = {
      .commands = MIXING,
      .help = "mix pictures that exist: a run directory, an .npy file of shape "
              "N,M,H,W,3, or a directory CASE/MODEL.png"},
+    {.name = "shard",
+     .argument = "I/N",
+     .kind = OPTION_SHARD,
+     .offset = FIELD(shard),
+     .max = 1000000,
+     .automatic = true,
+     .group = GROUP_INPUT,
+     .commands = ALL,
+     .help = "only the cases whose number, from 0, is I modulo N, as they are in the "
+             "whole run; diffens merge joins the N directories; auto: by the task of a "
+             "Slurm job array"},
     {.name = "ensemble",
      .brief = "set of models, by name or path",
      .argument = "NAME",

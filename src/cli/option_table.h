@@ -22,6 +22,7 @@ enum option_kind {
     OPTION_GAMMA,   /* number, list or range; struct option_numbers */
     OPTION_WEIGHTS, /* w1,w2,...; may be given again; struct option_weight_sets */
     OPTION_LAYERS,  /* list of `choices`, or "all"; unsigned, bits in their order */
+    OPTION_SHARD,   /* I/N, or "auto"; struct option_shard */
     OPTION_CROPS,   /* as crop_spec_parse() reads it; const char * */
 };
 

@@ -89,6 +89,13 @@ static void write_layers(struct json_writer *w, const struct option *option,
     json_write_close(w);
 }
 
+static void write_shard(struct json_writer *w, const struct option_shard *shard)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%d/%d", shard->index, shard->count);
+    write_text(w, shard->count ? text : NULL);
+}
+
 static void write_value(struct json_writer *w, const struct option *option,
                         const struct options *o, bool portable)
 {
@@ -132,6 +139,9 @@ static void write_value(struct json_writer *w, const struct option *option,
         break;
     case OPTION_LAYERS:
         write_layers(w, option, *(const unsigned *)field);
+        break;
+    case OPTION_SHARD:
+        write_shard(w, field);
         break;
     }
 }

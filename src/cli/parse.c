@@ -8,6 +8,7 @@
 #include "cli/environment.h"
 #include "cli/pages.h"
 #include "cli/set.h"
+#include "cli/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,7 +203,7 @@ static enum parse_outcome parse_options(struct parser *p)
             return PARSE_ERROR;
     }
     bool ok = check_operands(p) && config_read(o, p->e) && environment_read(o, p->e) &&
-              options_check(o, p->e);
+              shard_resolve(&o->shard, p->e) && options_check(o, p->e);
     return ok ? PARSE_RUN : PARSE_ERROR;
 }
 

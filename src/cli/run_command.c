@@ -57,8 +57,11 @@ static bool read_prompts(struct prompts *p, const struct ensemble *s,
         .templates = o->raw_prompts ? NULL : templates,
     };
     bool given = o->prompts || o->prompt;
-    return (given || choose_example(s, progress, &source.prompt, e)) &&
-           prompts_read(p, &source, progress, e);
+    bool ok = (given || choose_example(s, progress, &source.prompt, e)) &&
+              prompts_read(p, &source, progress, e);
+    if (ok && o->shard.count > 0)
+        prompts_keep_shard(p, o->shard.index, o->shard.count);
+    return ok;
 }
 
 static void show_json(const struct record *record, struct display *display)

@@ -258,6 +258,20 @@ static bool read_layers(const struct option *option, const char *text, unsigned 
     return true;
 }
 
+static bool read_shard(const struct option *option, const char *text,
+                       struct option_shard *out)
+{
+    const char *slash = strchr(text, '/');
+    struct option_shard shard = {.automatic = strcmp(text, "auto") == 0};
+    if (!shard.automatic &&
+        (!slash || !integer_within(option, text, (size_t)(slash - text), &shard.index) ||
+         !integer_within(option, slash + 1, strlen(slash + 1), &shard.count) ||
+         shard.index >= shard.count))
+        return false;
+    *out = shard;
+    return true;
+}
+
 static bool read_choice(const struct option *option, const char *text, int *out)
 {
     int index = choice_index(option, text, strlen(text));
@@ -339,6 +353,9 @@ enum value_result value_read(const struct option *option, const char *text,
         break;
     case OPTION_LAYERS:
         ok = read_layers(option, text, field);
+        break;
+    case OPTION_SHARD:
+        ok = read_shard(option, text, field);
         break;
     case OPTION_CROPS:
         ok = read_crops(text, field);

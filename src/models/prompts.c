@@ -47,6 +47,17 @@ void prompts_free(struct prompts *p)
     *p = (struct prompts){0};
 }
 
+void prompts_keep_shard(struct prompts *p, int index, int count)
+{
+    int64_t cases = p->cases;
+    for (int64_t n = index; n < cases; n += count)
+        p->seeds[n / count] = p->seeds[n];
+    str_keep_rows(p->text, cases, p->models, index, count);
+    str_keep_rows(p->given, cases, 1, index, count);
+    str_keep_rows(p->negative, cases, 1, index, count);
+    p->cases = str_keep_rows(p->names, cases, 1, index, count);
+}
+
 static bool allocate(struct prompts *p, size_t cases, const struct prompts_source *source,
                      struct err *e)
 {
@@ -57,7 +68,7 @@ static bool allocate(struct prompts *p, size_t cases, const struct prompts_sourc
     p->seeds = calloc(cases, sizeof *p->seeds);
     if (!p->text || !p->given || !p->negative || !p->names || !p->seeds)
         return prompts_no_memory(e);
-    p->cases = (int64_t)cases;
+    p->cases = p->total = (int64_t)cases;
     p->models = source->models;
     return prompts_set_defaults(p, source, e);
 }

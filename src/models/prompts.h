@@ -14,6 +14,7 @@
 /* All texts are UTF-8 and owned by this. Start from `{0}`. */
 struct prompts {
     int64_t cases, models; /* N, M of the run */
+    int64_t total;         /* N before prompts_keep_shard() */
     char **text;     /* [N*M], row-major: the effective prompts, templates applied */
     char **given;    /* [N]: the first diffuser's prompt as it was given */
     char **negative; /* [N] */
@@ -44,6 +45,9 @@ struct prompts_source {
  * False with ERR_INPUT or ERR_MEMORY; then `p` is freed. */
 bool prompts_read(struct prompts *p, const struct prompts_source *source,
                   const struct progress *progress, struct err *e);
+
+/* Keeps the cases n with n % count == index, as they are. None may be left. */
+void prompts_keep_shard(struct prompts *p, int index, int count);
 
 /* Accepts a zeroed or half-built object. */
 void prompts_free(struct prompts *p);

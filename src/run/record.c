@@ -141,6 +141,17 @@ void record_set_axes(struct record *r, int64_t cases, char *const *case_names, i
     r->state->model_names = model_names;
 }
 
+void record_set_shard(struct record *r, struct option_shard shard, int64_t total)
+{
+    r->state->shard = shard;
+    r->state->total = total;
+}
+
+void record_set_prompts(struct record *r, char *const *given)
+{
+    r->state->prompts = given;
+}
+
 int record_add_network(struct record *r, const char *role, const char *name,
                        const char *listed, struct err *e)
 {

@@ -89,6 +89,13 @@ bool record_set_machine(struct record *r, const char *device, const char *dtype,
 void record_set_axes(struct record *r, int64_t cases, char *const *case_names, int models,
                      const char *const *model_names);
 
+/* The part of a run of `total` cases that this is; nothing where shard.count is 0. */
+void record_set_shard(struct record *r, struct option_shard shard, int64_t total);
+
+/* What the first model was asked to draw for each case, as it was given. The array
+ * belongs to the caller and outlives the record. */
+void record_set_prompts(struct record *r, char *const *given);
+
 /* A network of the ensemble. `role` is "diffuser", "vqgan", ...; `listed` its path as
  * ensemble.json names it. Returns its number, -1 with ERR_MEMORY. */
 int record_add_network(struct record *r, const char *role, const char *name,

@@ -42,7 +42,10 @@ struct record_state {
     int64_t case_count; /* the axes of images.npy */
     int model_count;
     char *const *case_names;
+    char *const *prompts; /* [case_count], or NULL */
     const char *const *model_names;
+    struct option_shard shard;
+    int64_t total;   /* cases of all shards */
     char **outcomes; /* [case_count] JSON, or NULL; NULL where there is none at all */
     char *device, *dtype;
     int threads;

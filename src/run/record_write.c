@@ -335,6 +335,29 @@ static void write_outcomes(const struct record_state *s, struct json_writer *w)
     json_write_close(w);
 }
 
+static void write_shard(const struct record_state *s, struct json_writer *w)
+{
+    if (s->shard.count == 0)
+        return;
+    json_write_key(w, "shard");
+    json_write_open_object(w);
+    write_number(w, "index", s->shard.index);
+    write_number(w, "count", s->shard.count);
+    write_number(w, "cases", s->total);
+    json_write_close(w);
+}
+
+static void write_prompts(const struct record_state *s, struct json_writer *w)
+{
+    if (!s->prompts)
+        return;
+    json_write_key(w, "prompts");
+    json_write_open_array(w);
+    for (int64_t n = 0; n < s->case_count; n++)
+        json_write_string(w, s->prompts[n]);
+    json_write_close(w);
+}
+
 static void write_axes(const struct record_state *s, struct json_writer *w)
 {
     json_write_key(w, "cases");
@@ -369,7 +392,9 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
     write_text(w, "dtype", s->dtype);
     write_number(w, "threads", s->threads);
     write_ensemble(s, w);
+    write_shard(s, w);
     write_axes(s, w);
+    write_prompts(s, w);
     json_write_key(w, "cells");
     json_write_open_array(w);
     for (int i = 0; i < s->cell_count; i++)

@@ -111,8 +111,8 @@ static void compare_member(struct comparison *c, const struct json *found,
 }
 
 /* What decides the pictures, the machine apart. */
-static const char *const identity[] = {"program", "command", "options", "ensemble",
-                                       "cases",   "models",  "cells"};
+static const char *const identity[] = {"program",  "command", "options", "shard",
+                                       "ensemble", "cases",   "models",  "cells"};
 
 static bool check_same(const struct record *r, const struct json *found,
                        const struct json *now, struct err *e)

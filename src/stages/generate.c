@@ -81,6 +81,7 @@ bool generate_open(struct plan *p, struct err *e)
     if (!p->diffusers)
         return err_set(e, ERR_MEMORY, "no host memory for %d diffusers", s->count);
     p->cases = p->run->prompts->cases;
+    p->total = p->run->prompts->total;
     p->case_names = (const char *const *)p->run->prompts->names;
     for (; p->models < s->count; p->models++) {
         const struct ensemble_diffuser *d = &s->diffusers[p->models];

@@ -317,14 +317,27 @@ bool import_open(struct import *i, const char *path, struct err *e)
         ok = S_ISDIR(status.st_mode) ? open_directory(i, e) : open_tensor(i, e);
     if (!ok)
         import_close(i);
+    i->total = i->cases;
+    i->shards = 1;
     return ok;
+}
+
+void import_keep_shard(struct import *i, int index, int count)
+{
+    int64_t cases = i->cases;
+    i->shard = index;
+    i->shards = count;
+    if (i->files)
+        str_keep_rows(i->files, cases, i->models, index, count);
+    i->cases = str_keep_rows(i->case_names, cases, 1, index, count);
 }
 
 bool import_read(const struct import *i, int64_t index_case, int index_model,
                  struct image *picture, struct err *e)
 {
     if (!i->files)
-        return image_tensor_read(&i->tensor, index_case, index_model, picture, e);
+        return image_tensor_read(&i->tensor, index_case * i->shards + i->shard,
+                                 index_model, picture, e);
     const char *file = i->files[index_case * i->models + index_model];
     if (!image_read(picture, file, NULL, e))
         return false;

@@ -10,6 +10,8 @@
 struct import {
     const char *path; /* the caller's */
     int64_t cases;
+    int64_t total;     /* cases before import_keep_shard(): */
+    int shard, shards; /* those n with n % shards == shard; 0 of 1 without it */
     int models;
     char **case_names;                         /* [cases] */
     char *model_names[OPTIONS_MAX_MODELS + 1]; /* [models]; room to find one too many */
@@ -24,6 +26,9 @@ struct import {
  * models. All pictures must be of one size. ERR_INPUT names what was found and expected;
  * then `i` is closed. */
 bool import_open(struct import *i, const char *path, struct err *e);
+
+/* Keeps the cases n with n % count == index. None may be left. */
+void import_keep_shard(struct import *i, int index, int count);
 
 /* Reads one picture, which the caller frees. */
 bool import_read(const struct import *i, int64_t index_case, int index_model,

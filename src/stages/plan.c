@@ -77,7 +77,11 @@ static bool plan_import(struct plan *p, struct err *e)
 {
     if (!import_open(&p->import, p->run->options->images, e) || !choose_models(p, e))
         return false;
+    const struct option_shard *shard = &p->run->options->shard;
+    if (shard->count > 0)
+        import_keep_shard(&p->import, shard->index, shard->count);
     p->cases = p->import.cases;
+    p->total = p->import.total;
     p->case_names = (const char *const *)p->import.case_names;
     p->height = p->import.height;
     p->width = p->import.width;
@@ -203,11 +207,29 @@ static bool plan_results(struct plan *p, struct err *e)
            (command == COMMAND_BLEND ? plan_mixtures(p, e) : plan_optimize(p, e));
 }
 
+int64_t plan_whole_index(const struct plan *p, int64_t index_case)
+{
+    const struct option_shard *shard = &p->run->options->shard;
+    return shard->count > 0 ? index_case * shard->count + shard->index : index_case;
+}
+
+/* A shard without cases would have nothing to write, and its run could not be joined. */
+static bool check_shard(const struct plan *p, struct err *e)
+{
+    const struct option_shard *shard = &p->run->options->shard;
+    return shard->count <= p->total ||
+           err_set(e, ERR_USAGE,
+                   "--shard: found %d/%d, expected at most %lld shards, as many as there "
+                   "are cases",
+                   shard->index, shard->count, (long long)p->total);
+}
+
 bool plan_make(struct plan *p, const struct run *run, struct err *e)
 {
     p->run = run;
     bool ok = (run->options->images ? plan_import(p, e) : generate_open(p, e)) &&
-              plan_results(p, e) && plan_check_globals(p, e) && plan_record(p, e);
+              check_shard(p, e) && plan_results(p, e) && plan_check_globals(p, e) &&
+              plan_record(p, e);
     if (!ok)
         plan_close(p);
     return ok;

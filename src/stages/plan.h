@@ -34,6 +34,7 @@ struct outcome {
 struct plan {
     const struct run *run;
     int64_t cases; /* N */
+    int64_t total; /* cases of the whole run, of which this may be a shard */
     int models;    /* M */
     const char *const *case_names;
     const char *model_names[OPTIONS_MAX_MODELS];
@@ -98,6 +99,9 @@ uint64_t plan_bytes_to_write(const struct plan *p);
 
 /* ERR_OUTPUT where the disk has no room for what is still to be made. */
 bool plan_check_disk(const struct plan *p, struct err *e);
+
+/* The number of a case in the whole run. */
+int64_t plan_whole_index(const struct plan *p, int64_t index_case);
 
 /* optimize: the random seed of a case, the epochs before preview `result`, the name of a
  * case's table of losses in the run directory (written into `out`). */

@@ -17,7 +17,7 @@ uint64_t plan_case_seed(const struct plan *p, int64_t index_case)
 {
     if (p->run->prompts)
         return prompts_noise_seed(p->run->prompts, index_case, false, 0);
-    return p->run->options->random_seed + (uint64_t)index_case;
+    return p->run->options->random_seed + (uint64_t)plan_whole_index(p, index_case);
 }
 
 int plan_preview_epoch(const struct plan *p, int result)

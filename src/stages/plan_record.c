@@ -245,7 +245,11 @@ bool plan_record(const struct plan *p, struct err *e)
     for (int64_t n = 0; n < p->cases; n++)
         if (!add_result_cells(p, n, e))
             return false;
-    record_set_axes(p->run->record, p->cases, (char *const *)p->case_names, p->models,
+    const struct run *run = p->run;
+    record_set_axes(run->record, p->cases, (char *const *)p->case_names, p->models,
                     p->model_names);
+    record_set_shard(run->record, run->options->shard, p->total);
+    if (run->prompts)
+        record_set_prompts(run->record, run->prompts->given);
     return record_add_file(p->run->record, "images.npy", e) && add_networks(p, e);
 }
