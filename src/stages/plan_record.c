@@ -59,7 +59,7 @@ static bool add_parent_cells(const struct plan *p, int64_t n, struct err *e)
         snprintf(file, sizeof file, "images/%s_%s.png", p->case_names[n],
                  p->model_names[m]);
         struct record_cell cell = {.case_name = p->case_names[n],
-                                   .case_index = n,
+                                   .case_index = plan_whole_index(p, n),
                                    .case_seed = plan_case_seed(p, n),
                                    .file = file,
                                    .height = (int)p->height,
@@ -84,7 +84,7 @@ static bool add_mixture_cells(const struct plan *p, int64_t n,
         for (int m = 0; m < p->models; m++)
             parents[m].weight = mixture->shares[m];
         struct record_cell cell = {.case_name = p->case_names[n],
-                                   .case_index = n,
+                                   .case_index = plan_whole_index(p, n),
                                    .case_seed = plan_case_seed(p, n),
                                    .file = file,
                                    .height = (int)p->vq_height,
@@ -122,7 +122,7 @@ static bool add_optimized_cells(const struct plan *p, int64_t n,
         name_result(p, n, result, file, sizeof file);
         struct record_cell cell = {
             .case_name = p->case_names[n],
-            .case_index = n,
+            .case_index = plan_whole_index(p, n),
             .case_seed = plan_case_seed(p, n),
             .file = file,
             .height = (int)p->vq_height,

@@ -55,6 +55,14 @@ static const struct refusal refusals[] = {
     {"blend --prompt x --seed 42", "--seed", "--random-seed"},
     {"generate --prompt x --seed=42", "--seed", "--random-seed"},
     {"generate --prompt x --Steps 3", "--Steps", "--steps"},
+    /* A11 */
+    {"generate --prompt x --shard 3/3", "\"3/3\", expected auto or I/N with 0 <= I < N",
+     ""},
+    {"generate --prompt x --shard -1/4", "\"-1/4\", expected auto or I/N", ""},
+    {"generate --prompt x --shard 1/0", "\"1/0\", expected auto or I/N", ""},
+    {"generate --prompt x --shard a/b", "\"a/b\", expected auto or I/N", ""},
+    {"generate --prompt x --shard 1", "\"1\", expected auto or I/N", ""},
+    {"generate --prompt x --shard 1/2/3", "\"1/2/3\", expected auto or I/N", ""},
     /* A3 */
     {"generate --prompt", "--prompt: found no value", ""},
     {"generate --prompt --steps 3", "--prompt: found no value", "--prompt=VALUE"},
@@ -326,6 +334,71 @@ static void test_tuning(void)
     options_free(o);
 }
 
+static void set_task(const char *id, const char *min, const char *max, const char *step,
+                     const char *count)
+{
+    const char *const variables[][2] = {{"SLURM_ARRAY_TASK_ID", id},
+                                        {"SLURM_ARRAY_TASK_MIN", min},
+                                        {"SLURM_ARRAY_TASK_MAX", max},
+                                        {"SLURM_ARRAY_TASK_STEP", step},
+                                        {"SLURM_ARRAY_TASK_COUNT", count}};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        if (variables[i][1])
+            setenv(variables[i][0], variables[i][1], 1);
+        else
+            unsetenv(variables[i][0]);
+    }
+}
+
+static void check_shard(const char *words, int index, int count)
+{
+    struct line l;
+    parse(&l, words);
+    CHECK_STR(l.e.message, "");
+    CHECK_INT(l.parsed.options.shard.index, index);
+    CHECK_INT(l.parsed.options.shard.count, count);
+    options_free(&l.parsed.options);
+}
+
+static void refuse_task(const char *message)
+{
+    struct line l;
+    parse(&l, "generate --prompt x --shard auto");
+    CHECK_INT(l.e.code, ERR_USAGE);
+    CHECK_HAS(l.e.message, message);
+    options_free(&l.parsed.options);
+}
+
+static void test_shards(void)
+{
+    set_task("9", "3", "11", "2", "5");
+    check_shard("generate --prompt x", 0, 0);
+    check_shard("generate --prompt x --shard 0/1", 0, 1);
+    check_shard("optimize --shard 2/3", 2, 3);
+    check_shard("blend --prompt x --shard auto", 3, 5);
+    set_task("0", "0", "0", "1", "1");
+    check_shard("blend --prompt x --shard auto", 0, 1);
+
+    set_task(NULL, NULL, NULL, NULL, NULL);
+    refuse_task("found no $SLURM_ARRAY_TASK_ID, expected a task of a Slurm job array");
+    set_task("1", "0", "3", "1", NULL);
+    refuse_task("found no $SLURM_ARRAY_TASK_COUNT");
+    set_task("1", "0", "x3", "1", "4");
+    refuse_task("$SLURM_ARRAY_TASK_MAX: found \"x3\", expected integer 0..4294967295");
+    set_task("1", "-1", "3", "1", "5");
+    refuse_task("$SLURM_ARRAY_TASK_MIN: found \"-1\"");
+    set_task("1", "0", "3", "0", "4");
+    refuse_task("$SLURM_ARRAY_TASK_STEP: found \"0\", expected integer 1..");
+    set_task("1", "1", "7", "1", "3"); /* --array=1,5,7 */
+    refuse_task("$SLURM_ARRAY_TASK_COUNT: found 3, expected 7 tasks, as an array 1-7:1 "
+                "has");
+    set_task("1", "0", "3", "2", "2");
+    refuse_task("$SLURM_ARRAY_TASK_MAX: found 3, expected 0 and a multiple of the step");
+    set_task("5", "0", "3", "1", "4");
+    refuse_task("$SLURM_ARRAY_TASK_ID: found 5, expected a task of the array");
+    set_task(NULL, NULL, NULL, NULL, NULL);
+}
+
 static void test_repetition(void)
 {
     struct line l;
@@ -455,6 +528,7 @@ int main(void)
     RUN(test_values);
     RUN(test_optimize);
     RUN(test_tuning);
+    RUN(test_shards);
     RUN(test_repetition);
     RUN(test_option_like_values);
     RUN(test_locale);
