@@ -19,7 +19,8 @@ enum command_bit {
     COMMAND_OPTIMIZE = 4,
     COMMAND_INSPECT = 8,
     COMMAND_MODELS = 16,
-    COMMAND_DOCTOR = 32
+    COMMAND_DOCTOR = 32,
+    COMMAND_MERGE = 64
 };
 
 /* Commands that make pictures. */
@@ -160,7 +161,7 @@ struct options {
     bool json;           /* one JSON object on stdout instead of paths */
     bool verbose, quiet; /* exclude each other; default neither */
     enum progress_mode progress; /* default auto: bar or plain */
-    const char *log; /* file that gets a copy of what goes to stderr, or NULL */
+    const char *log;   /* file that gets a copy of what goes to stderr, or NULL */
     bool command_line; /* inspect: what makes it again, instead of the record */
 
     /* how to start; in no record */

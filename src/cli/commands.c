@@ -34,6 +34,19 @@ const struct command command_table[] = {
                   "diffens optimize --prompts prompts.json --seed input --epochs 300",
                   "diffens optimize --images runs/a --weights 0.5,0.25,0.25"},
      .run = command_optimize},
+    {.name = "merge",
+     .bit = COMMAND_MERGE,
+     .summary = "join the shards of a run, made with --shard, into one run",
+     .about = "Joins directories that were made with --shard: checks that all shards are "
+              "there, finished and parts of the same run, and leaves in --out what the "
+              "whole run would have made. Pictures are linked where the file system can, "
+              "else copied. Needs no device and no models; may be repeated.",
+     .examples = {"diffens merge runs/a-0 runs/a-1 runs/a-2 --out runs/a",
+                  "diffens merge runs/a-* --out runs/a"},
+     .operands = "SHARD_DIR...",
+     .operands_least = 1,
+     .operands_most = 1000000,
+     .run = command_merge},
     {.name = "inspect",
      .bit = COMMAND_INSPECT,
      .summary = "say how a picture or a run was made, and how to make it again",

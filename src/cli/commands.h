@@ -31,6 +31,7 @@ bool command_generate(const struct options *o, struct err *e);
 bool command_blend(const struct options *o, struct err *e);
 bool command_optimize(const struct options *o, struct err *e);
 bool command_inspect(const struct options *o, struct err *e);
+bool command_merge(const struct options *o, struct err *e);
 bool command_models(const struct options *o, struct err *e);
 bool command_doctor(const struct options *o, struct err *e);
 

@@ -113,7 +113,7 @@ static bool set_each(struct options *o, const struct option *option,
     return true;
 }
 
-static bool set_member(struct options *o, const struct json *value, struct err *e)
+bool config_set_member(struct options *o, const struct json *value, struct err *e)
 {
     const struct option *option =
         option_find(value->key, strlen(value->key), (unsigned)o->command);
@@ -147,7 +147,7 @@ bool config_read(struct options *o, struct err *e)
         bool ruled_out =
             option && !option->unrecorded &&
             (line.given[option - option_table] || option_is_overruled(&line, option));
-        ok = ruled_out || set_member(o, v, e);
+        ok = ruled_out || config_set_member(o, v, e);
     }
     json_free(&d);
     return ok;

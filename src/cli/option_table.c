@@ -5,6 +5,7 @@
 #define FIELD(name) offsetof(struct options, name)
 #define MIXING (COMMAND_BLEND | COMMAND_OPTIMIZE)
 #define ALL (COMMAND_GENERATE | MIXING)
+#define MADE (ALL | COMMAND_MERGE)
 #define SEED_MAX 18446744073709551615.0
 
 const struct option option_table[] = {
@@ -476,11 +477,20 @@ const struct option option_table[] = {
      .group = GROUP_OUTPUT,
      .commands = ALL,
      .help = "run directory; default the next free diffens-runs/COMMAND-001"},
+    {.name = "out",
+     .letter = 'o',
+     .brief = "directory of the whole run",
+     .argument = "DIR",
+     .kind = OPTION_PATH,
+     .offset = FIELD(out),
+     .group = GROUP_OUTPUT,
+     .commands = COMMAND_MERGE,
+     .help = "directory of the whole run"},
     {.name = "force",
      .kind = OPTION_FLAG,
      .offset = FIELD(force),
      .group = GROUP_OUTPUT,
-     .commands = ALL,
+     .commands = MADE,
      .help = "start over in a directory that holds another run"},
     {.name = "resume",
      .kind = OPTION_FLAG,
@@ -532,14 +542,14 @@ const struct option option_table[] = {
      .kind = OPTION_FLAG,
      .offset = FIELD(verbose),
      .group = GROUP_OUTPUT,
-     .commands = ALL,
+     .commands = MADE,
      .help = "say more on standard error"},
     {.name = "quiet",
      .letter = 'q',
      .kind = OPTION_FLAG,
      .offset = FIELD(quiet),
      .group = GROUP_OUTPUT,
-     .commands = ALL,
+     .commands = MADE,
      .help = "warnings and errors only"},
     {.name = "progress",
      .argument = "HOW",
@@ -548,7 +558,7 @@ const struct option option_table[] = {
      .initial = "auto",
      .choices = "auto bar plain json none",
      .group = GROUP_OUTPUT,
-     .commands = ALL,
+     .commands = MADE,
      .help = "auto: a bar on a terminal, else plain, a line every 10 s or 10 %; json: "
              "objects for programs"},
     {.name = "log",
@@ -556,7 +566,7 @@ const struct option option_table[] = {
      .kind = OPTION_PATH,
      .offset = FIELD(log),
      .group = GROUP_OUTPUT,
-     .commands = ALL,
+     .commands = MADE,
      .help = "append what goes to standard error, with times, to FILE"},
     {.name = "dry-run",
      .kind = OPTION_FLAG,

@@ -186,6 +186,21 @@ bool record_add_weights(struct record *r, int network, const char *path,
     return copy(&f->inside, inside, e) && copy(&f->path, path, e);
 }
 
+bool record_add_known_weights(struct record *r, int network, const char *inside,
+                              uint64_t size, const char *sha256, struct err *e)
+{
+    struct network_entry *n = &r->state->networks[network];
+    struct weight_file *files = one_more(n->files, n->file_count, sizeof *files, e);
+    if (!files)
+        return false;
+    n->files = files;
+    struct weight_file *f = &files[n->file_count++];
+    f->number = -1;
+    f->size = size;
+    snprintf(f->sha256, sizeof f->sha256, "%s", sha256);
+    return copy(&f->inside, inside, e);
+}
+
 static struct planned_file *find_file(const struct record_state *s, const char *file)
 {
     for (int i = 0; i < s->file_count; i++)
@@ -512,6 +527,11 @@ bool record_cell_done(struct record *r, int cell, const char *pixels_sha256,
 bool record_cell_is_done(const struct record *r, int cell)
 {
     return strcmp(r->state->cells[cell].state, "done") == 0;
+}
+
+const char *record_cell_sha256(const struct record *r, int cell)
+{
+    return r->state->cells[cell].sha256;
 }
 
 const char *record_cell_pixels(const struct record *r, int cell)

@@ -107,6 +107,10 @@ int record_add_network(struct record *r, const char *role, const char *name,
 bool record_add_weights(struct record *r, int network, const char *path,
                         const char *inside, struct err *e);
 
+/* The same for one that is not read, since its SHA-256 is known. */
+bool record_add_known_weights(struct record *r, int network, const char *inside,
+                              uint64_t size, const char *sha256, struct err *e);
+
 /* Plans a picture; its parts are copied. Returns its number, -1 with ERR_MEMORY. */
 int record_add_cell(struct record *r, const struct record_cell *cell, struct err *e);
 
@@ -171,6 +175,9 @@ const char *record_outcome(const struct record *r, int64_t index_case);
 /* Whether the picture of a cell, or another file, is published for good. */
 bool record_cell_is_done(const struct record *r, int cell);
 bool record_file_is_done(const struct record *r, const char *file);
+
+/* The SHA-256 of a finished cell's picture; "" of others. */
+const char *record_cell_sha256(const struct record *r, int cell);
 
 /* The SHA-256 of a finished cell's part of images.npy; "" where it has none. */
 const char *record_cell_pixels(const struct record *r, int cell);

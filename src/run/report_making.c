@@ -65,7 +65,8 @@ static void add_network(struct str *out, const struct record_state *s,
 {
     char hex[SHA256_HEX];
     for (int i = 0; i < n->file_count; i++) {
-        bool known = weight_hashes_get(s->hashes, n->files[i].number, hex);
+        const struct weight_file *f = &n->files[i];
+        bool known = f->sha256[0] || weight_hashes_get(s->hashes, f->number, hex);
         str_add(out, "<tr><td>");
         html_add_text(out, n->role);
         if (strcmp(n->role, n->name) != 0) {
@@ -74,7 +75,10 @@ static void add_network(struct str *out, const struct record_state *s,
         }
         str_add(out, "</td><td>");
         html_add_text(out, n->files[i].inside);
-        str_addf(out, "</td><td class=\"hash\">%s</td></tr>\n", known ? hex : "unknown");
+        str_addf(out, "</td><td class=\"hash\">%s</td></tr>\n",
+                 f->sha256[0] ? f->sha256
+                 : known      ? hex
+                              : "unknown");
     }
 }
 

@@ -5,14 +5,13 @@
 #include "base/str.h"
 #include "io/config.h"
 #include "io/file.h"
+#include "run/compare.h"
 #include "run/directory.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define SHOWN 4 /* differences that a message names */
 
 static bool no_memory(struct err *e)
 {
@@ -21,95 +20,6 @@ static bool no_memory(struct err *e)
 
 /* The same run */
 
-struct comparison {
-    bool (*may_change)(const char *option);
-    struct str differences;
-    int count;
-};
-
-static void note_difference(struct comparison *c, const struct json *place,
-                            const struct json *found, const struct json *now)
-{
-    char before[80], after[80];
-    if (c->count++ >= SHOWN)
-        return;
-    str_add(&c->differences, c->count > 1 ? "; " : "");
-    json_add_path(&c->differences, place);
-    str_addf(&c->differences, " was %s, now %s",
-             found ? json_describe(found, before, sizeof before) : "not there",
-             now ? json_describe(now, after, sizeof after) : "not there");
-}
-
-/* What became of things, and what may change without changing the pictures. */
-static bool is_free(const struct comparison *c, const struct json *member)
-{
-    static const char *const results[] = {"state", "sha256", "pixels_sha256", "seconds"};
-    const struct json *parent = member->parent;
-    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
-        if (strcmp(member->key, results[i]) == 0)
-            return true;
-    bool option = parent->key && strcmp(parent->key, "options") == 0;
-    return option && c->may_change && c->may_change(member->key);
-}
-
-static bool same_text(const struct json *a, const struct json *b)
-{
-    return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
-}
-
-static void compare(struct comparison *c, const struct json *found,
-                    const struct json *now);
-
-static void compare_objects(struct comparison *c, const struct json *found,
-                            const struct json *now)
-{
-    for (const struct json *v = now->child; v; v = v->next) {
-        const struct json *other = json_get(found, v->key);
-        if (is_free(c, v))
-            continue;
-        if (other)
-            compare(c, other, v);
-        else
-            note_difference(c, v, NULL, v);
-    }
-    for (const struct json *v = found->child; v; v = v->next)
-        if (!is_free(c, v) && !json_get(now, v->key))
-            note_difference(c, v, v, NULL);
-}
-
-/* As deep as documents are: LIMIT_JSON_DEPTH. */
-static void compare(struct comparison *c, const struct json *found,
-                    const struct json *now)
-{
-    const struct json *a = found->child, *b = now->child;
-    bool differ = found->kind != now->kind;
-    if (!differ && now->kind == JSON_OBJECT) {
-        compare_objects(c, found, now);
-        return;
-    }
-    if (!differ && now->kind == JSON_ARRAY) {
-        for (; a && b; a = a->next, b = b->next)
-            compare(c, a, b);
-        differ = a || b;
-    } else if (!differ && now->kind == JSON_BOOL) {
-        differ = found->truth != now->truth;
-    } else if (!differ && now->kind != JSON_NULL) {
-        differ = !same_text(found, now);
-    }
-    if (differ)
-        note_difference(c, now, found, now);
-}
-
-static void compare_member(struct comparison *c, const struct json *found,
-                           const struct json *now, const char *key)
-{
-    const struct json *a = json_get(found, key), *b = json_get(now, key);
-    if (a && b)
-        compare(c, a, b);
-    else if (a || b)
-        note_difference(c, a ? a : b, a, b);
-}
-
 /* What decides the pictures, the machine apart. */
 static const char *const identity[] = {"program",  "command", "options", "shard",
                                        "ensemble", "cases",   "models",  "cells"};
@@ -117,17 +27,18 @@ static const char *const identity[] = {"program",  "command", "options", "shard"
 static bool check_same(const struct record *r, const struct json *found,
                        const struct json *now, struct err *e)
 {
-    struct comparison c = {.may_change = r->state->about.may_change};
+    struct comparison c = {.may_change = r->state->about.may_change,
+                           .words = {" was ", ", now "}};
     for (size_t i = 0; i < sizeof identity / sizeof *identity; i++)
         compare_member(&c, found, now, identity[i]);
     if (c.count > 0) {
         err_set(e, ERR_INPUT, "%s: found another run there: %s", STR_SHOW(r->directory),
                 str_text(&c.differences));
-        if (c.count > SHOWN)
+        if (c.count > COMPARE_SHOWN)
             err_hint(e,
                      "and %d more differences; --resume takes the same options, "
                      "prompts and models; --force starts over",
-                     c.count - SHOWN);
+                     c.count - COMPARE_SHOWN);
         else
             err_hint(e, "--resume takes the same options, prompts and models; --force "
                         "starts over");
@@ -162,7 +73,7 @@ static void write_identity(const struct comparison *c, const struct json *v,
     else
         json_write_open_array(w);
     for (const struct json *m = v->child; m; m = m->next) {
-        if (m->key && is_free(c, m))
+        if (m->key && compare_is_free(c, m))
             continue;
         if (m->key)
             json_write_key(w, m->key);

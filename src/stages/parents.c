@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void hash_pixels(const struct image *picture, char hex[SHA256_HEX])
+void parents_hash(const struct image *picture, char hex[SHA256_HEX])
 {
     sha256_bytes(picture->rgb, (size_t)picture->width * (size_t)picture->height * 3, hex);
 }
@@ -23,7 +23,7 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
     int cell = plan_parent_cell(p, index_case, index_model);
     const struct image_text *texts;
     char pixels[SHA256_HEX];
-    hash_pixels(picture, pixels);
+    parents_hash(picture, pixels);
     int count = record_cell_texts(r, cell, &texts, e);
     bool ok = count > 0 &&
               image_tensor_write(images, index_case, index_model, picture, e) &&
@@ -41,7 +41,7 @@ static bool check_same(const struct plan *p, int64_t n, int m,
 {
     char hex[SHA256_HEX];
     const char *kept = record_cell_pixels(p->run->record, plan_parent_cell(p, n, m));
-    hash_pixels(picture, hex);
+    parents_hash(picture, hex);
     if (strcmp(hex, kept) == 0)
         return true;
     err_set(e, ERR_INPUT,
@@ -102,7 +102,7 @@ static bool restore(const struct plan *p, struct image_tensor *images, int64_t *
                 continue;
             if (!image_tensor_read(images, n, m, &picture, e))
                 return false;
-            hash_pixels(&picture, hex);
+            parents_hash(&picture, hex);
             image_free(&picture);
             if (strcmp(hex, record_cell_pixels(r, cell)) == 0)
                 continue;

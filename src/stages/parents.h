@@ -9,6 +9,9 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
                      const struct image *picture, double seconds,
                      struct image_tensor *images, struct err *e);
 
+/* SHA-256 of a picture's part of the image tensor. */
+void parents_hash(const struct image *picture, char hex[SHA256_HEX]);
+
 /* Copies the pictures of --images into the run. Those that it has already must be the
  * same (ERR_INPUT). */
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e);

@@ -144,7 +144,7 @@ static bool weights_mixture(const struct plan *p, struct mixture *mixture,
     return true;
 }
 
-static bool plan_mixtures(struct plan *p, struct err *e)
+bool plan_mixtures(struct plan *p, struct err *e)
 {
     const struct options *o = p->run->options;
     for (int layer = 0; layer < LAYER_COUNT; layer++)

@@ -9,6 +9,9 @@
 bool plan_shares(const struct plan *p, const struct option_weights *set, double *shares,
                  struct err *e);
 
+/* blend: the mixtures that the options ask for. */
+bool plan_mixtures(struct plan *p, struct err *e);
+
 /* Opens and checks CLIP and the perceptual network, and resolves the settings of the
  * optimisation. */
 bool plan_optimize(struct plan *p, struct err *e);

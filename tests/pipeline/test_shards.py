@@ -1,6 +1,8 @@
 """Runs in parts: each shard makes the files that the whole run makes of its cases."""
 
+import json
 import os
+import shutil
 import subprocess
 
 import numpy
@@ -32,20 +34,92 @@ def of_cases(run):
     return {name: data for name, data in contents(run).items() if "/" in name}
 
 
+@pytest.fixture(scope="module")
+def parts(work, build, tmp_path_factory):
+    """{command: the directories of its three shards}"""
+    folder = tmp_path_factory.mktemp("parts")
+    made = {}
+    for name, (arguments, _) in work.items():
+        made[name] = [folder / f"{name}-{i}" for i in range(3)]
+        for i, part in enumerate(made[name]):
+            subprocess.run([build / "diffens", *arguments, "--shard", f"{i}/3", "--out", part,
+                            "-q"], check=True, stdout=subprocess.DEVNULL)
+    return made
+
+
 @pytest.mark.parametrize("name", ["generate", "blend", "optimize"])
-def test_parts_make_the_same_files(work, diffens, record, tmp_path, name):
-    arguments, whole = work[name]
-    count, together = 3, {}
-    for i in range(count):
-        part = tmp_path / str(i)
-        diffens(*arguments, "--shard", f"{i}/{count}", "--out", part, "-q")
+def test_parts_make_the_same_files(work, parts, record, name):
+    together, whole = {}, work[name][1]
+    for i, part in enumerate(parts[name]):
         files = of_cases(part)
         assert files and not together.keys() & files.keys()
         together |= files
         numpy.testing.assert_array_equal(
-            numpy.load(part / "images.npy"), numpy.load(whole / "images.npy")[i::count])
-        assert record(part)["shard"] == {"index": i, "count": count, "cases": 3}
+            numpy.load(part / "images.npy"), numpy.load(whole / "images.npy")[i::3])
+        assert record(part)["shard"] == {"index": i, "count": 3, "cases": 3}
     assert together == of_cases(whole)
+
+
+@pytest.mark.parametrize("name", ["generate", "blend", "optimize"])
+def test_joined_parts_are_the_whole_run(work, parts, diffens, tmp_path, name):
+    arguments, whole = work[name]
+    run = tmp_path / "run"
+    first = diffens("merge", *reversed(parts[name]), "--out", run)
+    assert differences(run, whole) == []
+    again = diffens("merge", *parts[name], "--out", run)
+    assert "nothing to do" in again.stderr and again.stdout == first.stdout
+    assert "nothing to do" in diffens(*arguments, "--out", run, "--resume").stderr
+
+
+def test_a_single_shard(work, diffens, tmp_path):
+    arguments, whole = work["generate"]
+    diffens(*arguments, "--shard", "0/1", "--out", tmp_path / "part", "-q")
+    diffens("merge", tmp_path / "part", "--out", tmp_path / "run")
+    assert differences(tmp_path / "run", whole) == []
+
+
+def test_a_joining_that_was_cut_off(work, parts, diffens, tmp_path):
+    run = tmp_path / "run"
+    broken = tmp_path / "broken"
+    shutil.copytree(parts["optimize"][2], broken)
+    (broken / "optimize/002.png").write_bytes(b"forged")
+    result = diffens("merge", *parts["optimize"][:2], broken, "--out", run, status=3)
+    assert "broken/optimize/002.png: sha256: found " in result.stderr
+    assert (run / "optimize/001.png").exists() and not (run / "figure.png").exists()
+    diffens("merge", *parts["optimize"], "--out", run)
+    assert differences(run, work["optimize"][1]) == []
+
+
+def alter(part, change):
+    """The part with its run.json changed."""
+    record = json.loads((part / "run.json").read_text())
+    change(record)
+    (part / "run.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda r: r.update(state="stopped"), 'state: found "stopped", expected "complete"'),
+    (lambda r: r["options"].update(steps=5), "$.options.steps: found number 5, expected"),
+    (lambda r: r["shard"].update(index=0), "found shard 0/3, expected each once"),
+    (lambda r: r["shard"].update(count=2), "shard.count: found 2, expected 3 as in"),
+    (lambda r: r["shard"].update(cases=4), "shard.cases: found 4, expected 3 as in"),
+    (lambda r: r.pop("shard"), "shard: found none"),
+    (lambda r: r["cells"].pop(), "cells: found 1, expected 2 a case"),
+    (lambda r: r["ensemble"]["networks"][0]["files"][0].update(sha256="0" * 64),
+     "ensemble.networks[0].files[0].sha256: found 000")])
+def test_parts_that_do_not_fit(parts, diffens, tmp_path, change, message):
+    part = tmp_path / "part"
+    shutil.copytree(parts["generate"][1], part)
+    alter(part, change)
+    result = diffens("merge", parts["generate"][0], part, parts["generate"][2], "--out",
+                     tmp_path / "run", status=3)
+    assert message in result.stderr and "part" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_parts(parts, diffens, tmp_path):
+    result = diffens("merge", *parts["blend"][1:], "--out", tmp_path / "run", status=3)
+    assert "found 2 of 3 shards, expected all of them: 0/3 is missing" in result.stderr
 
 
 def test_tasks_of_a_job_array(work, build, diffens, record, tmp_path):
