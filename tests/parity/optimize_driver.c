@@ -238,26 +238,32 @@ static void put_losses(double *row, const struct optimize_losses *l, int parents
     memcpy(row + 1 + parents, l->perceptual, (size_t)parents * sizeof *row);
 }
 
+static double seconds_on(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static bool loop(const struct job *job, struct optimize *o, struct err *e)
 {
     int width = 1 + 2 * o->parents;
     int64_t first = optimize_epochs_done(o), end = job->until;
     double *losses = keep_bytes("losses", FILE_F64, SHAPE(end - first, width));
-    double *seconds = keep_bytes("seconds", FILE_F64, SHAPE(end - first));
+    double *seconds = keep_bytes("seconds", FILE_F64, SHAPE(end - first, 2));
     double *rates = keep_bytes("rates", FILE_F64, SHAPE(end - first));
     for (int64_t i = first; i < end; i++) {
-        struct timespec before, after;
+        double wall = seconds_on(CLOCK_MONOTONIC);
+        double processor = seconds_on(CLOCK_PROCESS_CPUTIME_ID);
         struct optimize_row row;
         if (job->poison && i == job->poison)
             o->now.z = tc_scale(o->scope, o->now.z, NAN);
         if (job->poison_kept && i == job->poison)
             o->kept.z = tc_scale(o->scope, o->kept.z, NAN);
-        clock_gettime(CLOCK_MONOTONIC, &before);
         if (!optimize_epoch(o, &row, e))
             return false;
-        clock_gettime(CLOCK_MONOTONIC, &after);
-        *seconds++ = (double)(after.tv_sec - before.tv_sec) +
-                     1e-9 * (double)(after.tv_nsec - before.tv_nsec);
+        *seconds++ = seconds_on(CLOCK_MONOTONIC) - wall;
+        *seconds++ = seconds_on(CLOCK_PROCESS_CPUTIME_ID) - processor;
         put_losses(losses, &row.losses, o->parents);
         losses += width;
         *rates++ = row.skipped ? 0 : row.rate;
