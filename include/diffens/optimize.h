@@ -16,6 +16,7 @@ struct perceptual;
 struct str;
 
 #define OPTIMIZE_MAX_PARENTS 32
+#define OPTIMIZE_MAX_TOGETHER 64 /* cases */
 #define CROPS_MAX_GROUPS 8
 #define CROPS_MAX_COUNT 1024 /* windows of one group in one epoch */
 
@@ -54,6 +55,10 @@ struct optimize_settings {
     enum crop_pairing pairing;           /* default PAIRING_ALIGNED */
     enum clip_distance distance;         /* default CLIP_SPHERICAL */
     enum perceptual_kind perceptual;     /* default PERCEPTUAL_LPIPS, which needs heads */
+    unsigned augment;                    /* enum augment_bit; default 0 */
+    double tv_weight;                    /* of the picture's total variation; default 0 */
+    double average; /* what a step counts of the next in an average of the candidate, of
+                       which the pictures then are; below 1; 0, the default: none */
     int pool;       /* windows to draw from in every epoch, 1..65536; default 512 */
     int crop_batch; /* crops encoded at a time; 0, the default: all */
 };
@@ -72,6 +77,7 @@ struct optimize_networks {
  * and listed as 0. */
 struct optimize_losses {
     double total;
+    double variation; /* (x[i+1]-x[i])^2 across + down, in [0,1], mean over the picture */
     double clip[OPTIMIZE_MAX_PARENTS];
     double perceptual[OPTIMIZE_MAX_PARENTS];
 };
@@ -109,12 +115,24 @@ int64_t optimize_epochs_done(const struct optimize *o);
  * memory runs out the crops are encoded in ever smaller batches before it gives up. */
 bool optimize_epoch(struct optimize *o, struct optimize_row *row, struct err *e);
 
+/* One epoch of up to OPTIMIZE_MAX_TOGETHER cases, computed together: the same, up to
+ * rounding, as optimize_epoch() of each. They were opened below one root, with settings
+ * that differ in the random seed only. Cases of which optimize_failure() is not NULL,
+ * then or before, are left as they are; only other failures make it false. When memory
+ * runs out fewer cases are computed at a time. */
+bool optimize_epochs(int count, struct optimize *const *cases, struct optimize_row *rows,
+                     struct err *e);
+
+/* Why a case has come to an end before its last epoch (ERR_NONFINITE), or NULL. */
+const struct err *optimize_failure(const struct optimize *o);
+
 /* Steps that were skipped so far. */
 int64_t optimize_skipped(const struct optimize *o);
 
 enum optimize_which { OPTIMIZE_LATEST, OPTIMIZE_BEST };
 
-/* The decoded candidate, or the best one so far; the caller frees it. */
+/* The decoded candidate, or the one with the smallest total so far; where an average is
+ * asked for, the average at that time. The caller frees it. */
 bool optimize_picture(struct optimize *o, enum optimize_which which,
                       struct image *picture, struct err *e);
 

@@ -42,6 +42,15 @@ enum progress_mode {
 enum crop_pairing { PAIRING_ALIGNED, PAIRING_ALL };
 enum clip_distance { CLIP_SPHERICAL, CLIP_COSINE, CLIP_MSE };
 
+/* How crops of the candidate are changed at random before CLIP sees them; bits. */
+enum augment_bit {
+    AUGMENT_FLIP = 1,
+    AUGMENT_AFFINE = 2,
+    AUGMENT_PERSPECTIVE = 4,
+    AUGMENT_JITTER = 8,
+    AUGMENT_NOISE = 16,
+};
+
 /* The layers at which latents are mixed, in the order of the pipeline. */
 enum layer { PRECONV, PREQUANT, POSTQUANT };
 
@@ -83,13 +92,14 @@ struct option_names {
 };
 
 /* How the candidate of `optimize` starts and moves. An ensemble may have other defaults
- * for those marked *. */
+ * for those marked *; a preset wins over it. */
 struct option_optimize {
-    const char *seed; /* "noise", "gaussian", "input" or an image; default "noise" */
-    int epochs;       /* * 1..1000000, default 800 */
-    double rate;      /* * 1e-6..100, default 0.35 */
-    double decay;     /* * 1e-6..1, default 0.9 */
-    int decay_every;  /* * epochs, 1..1000000; default 100 */
+    const char *preset; /* a name of the table's choices, or NULL */
+    const char *seed;   /* "noise", "gaussian", "input" or an image; default "noise" */
+    int epochs;         /* * 1..1000000, default 800 */
+    double rate;        /* * 1e-6..100, default 0.35 */
+    double decay;       /* * 1e-6..1, default 0.9 */
+    int decay_every;    /* * epochs, 1..1000000; default 100 */
     double clip_weight, perceptual_weight; /* * 0..1000; default 1 and 0.1 */
     enum layer layer;                      /* default prequant */
     const char *crops;                     /* * as crop_spec_parse() reads it; default
@@ -97,9 +107,12 @@ struct option_optimize {
     enum crop_pairing pairing;             /* default aligned */
     enum clip_distance distance;           /* default spherical */
     const char
-        *perceptual; /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
-    int crop_batch;  /* 1..1048576; 0, the default: all at a time */
-    int save_every;  /* epochs between previews, 0..1000000; 0: none; default 50 */
+        *perceptual;  /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
+    int crop_batch;   /* 1..1048576; 0, the default: all at a time */
+    unsigned augment; /* enum augment_bit; default 0 */
+    double tv_weight; /* 0..1000; default 0 */
+    double average;   /* 0..0.9999; default 0, which is off */
+    int save_every;   /* epochs between previews, 0..1000000; 0: none; default 50 */
     double checkpoint_every; /* seconds between checkpoints, 0..1e6; default 60 */
 };
 
@@ -134,7 +147,8 @@ struct options {
     const char *negative;    /* default "" */
     const char *scheduler;   /* * of the table's choices; NULL: the model's own */
     struct option_size size; /* multiples of 8, 64..4096; 0: the model's own */
-    int batch;               /* images at a time, 1..1024; 0, the default: auto */
+    int batch; /* pictures drawn, and cases optimised, at a time, 1..1024; 0, the
+                  default: from the free memory, and one case */
 
     /* how to mix it: blend; pair, weights, normalize and vq_size: optimize too */
     struct option_numbers

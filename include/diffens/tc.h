@@ -286,6 +286,10 @@ tc_tensor *tc_max_pool2d(tc_scope *s, tc_tensor *x, int side);
 tc_tensor *tc_windows(tc_scope *s, tc_tensor *x, int count, const int64_t *top,
                       const int64_t *left, int64_t side);
 
+/* Looks pictures up at places, bilinearly, their edges going on outside. x [B,C,H,W],
+ * places [B,H',W',2]: (x,y), where -1 and 1 are the outer edges -> [B,C,H',W'] */
+tc_tensor *tc_grid_sample(tc_scope *s, tc_tensor *x, tc_tensor *places);
+
 /* Looking inside */
 
 /* Called for every tensor that a network reports under its module's name; parity tests

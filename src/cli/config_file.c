@@ -37,7 +37,7 @@ static bool takes_numbers(const struct option *option)
 static bool takes_list(const struct option *option)
 {
     return option->kind == OPTION_NAMES || option->kind == OPTION_GAMMA ||
-           option->kind == OPTION_WEIGHTS || option->kind == OPTION_LAYERS;
+           option->kind == OPTION_WEIGHTS || option->kind == OPTION_SET;
 }
 
 /* The value as it would stand on the command line. */

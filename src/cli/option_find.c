@@ -125,8 +125,9 @@ const char *option_expected(const struct option *o, char *text, size_t size)
         snprintf(text, size, "a list of at most %d numbers %g..%g with a sum above 0",
                  OPTIONS_MAX_MODELS, o->min, o->max);
         break;
-    case OPTION_LAYERS:
-        join_choices(o, "all or a list of ", text, size);
+    case OPTION_SET:
+        join_choices(o, o->min > 0 ? "all or a list of " : "none, all or a list of ",
+                     text, size);
         break;
     case OPTION_SHARD:
         snprintf(text, size, "%sI/N with 0 <= I < N <= %.0f", automatic, o->max);

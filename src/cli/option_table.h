@@ -21,7 +21,8 @@ enum option_kind {
     OPTION_NAMES,   /* A,B,...; min..max of them; struct option_names */
     OPTION_GAMMA,   /* number, list or range; struct option_numbers */
     OPTION_WEIGHTS, /* w1,w2,...; may be given again; struct option_weight_sets */
-    OPTION_LAYERS,  /* list of `choices`, or "all"; unsigned, bits in their order */
+    OPTION_SET,     /* list of `choices`, "all" or, where min is 0, "none"; unsigned, bits
+                       in their order */
     OPTION_SHARD,   /* I/N, or "auto"; struct option_shard */
     OPTION_CROPS,   /* as crop_spec_parse() reads it; const char * */
 };

@@ -79,12 +79,15 @@ static void write_weights(struct json_writer *w, const struct option_weight_sets
     json_write_close(w);
 }
 
-static void write_layers(struct json_writer *w, const struct option *option,
-                         unsigned layers)
+static void write_set(struct json_writer *w, const struct option *option, unsigned set)
 {
+    if (set == 0) {
+        json_write_string(w, "none");
+        return;
+    }
     json_write_open_array(w);
-    for (int i = 0; i < LAYER_COUNT; i++)
-        if (layers & 1u << i)
+    for (int i = 0; set >> i; i++)
+        if (set & 1u << i)
             write_choice(w, option, i);
     json_write_close(w);
 }
@@ -137,8 +140,8 @@ static void write_value(struct json_writer *w, const struct option *option,
     case OPTION_WEIGHTS:
         write_weights(w, field);
         break;
-    case OPTION_LAYERS:
-        write_layers(w, option, *(const unsigned *)field);
+    case OPTION_SET:
+        write_set(w, option, *(const unsigned *)field);
         break;
     case OPTION_SHARD:
         write_shard(w, field);

@@ -35,8 +35,9 @@ bool options_check(const struct options *o, struct err *e);
 /* Whether an option that is given rules this one out. */
 bool option_is_overruled(const struct options *o, const struct option *option);
 
-/* Takes the ensemble's own defaults for what nobody gave; texts then
- * point into the ensemble. ERR_INPUT for what is no value of the option. */
+/* Takes the ensemble's own defaults, and over them the preset's settings, for what nobody
+ * gave; texts then may point into the ensemble. ERR_INPUT for what is no value of the
+ * option. */
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e);
 
 #endif

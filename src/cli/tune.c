@@ -1,5 +1,5 @@
-/* tune.c: defaults that an ensemble has of its own. Leaves reading them from its file to
- * models/ensemble.c, which knows no options. */
+/* tune.c: defaults that an ensemble has of its own, and presets. Leaves reading the first
+ * from their file to src/models, which knows no options. */
 #include "cli/parse.h"
 
 #include "base/str.h"
@@ -41,10 +41,45 @@ static bool concerns(const struct ensemble_default *d, unsigned command)
     return strcmp(d->section, "optimize") != 0 || command == COMMAND_OPTIMIZE;
 }
 
+struct setting {
+    const char *name, *text; /* NULL: the table's own default */
+};
+
+static const struct setting paper[] = {{"epochs", NULL},      {"lr", NULL},
+                                       {"lr-decay", NULL},    {"lr-decay-every", NULL},
+                                       {"clip-weight", NULL}, {"perceptual-weight", NULL},
+                                       {"crops", NULL},       {NULL, NULL}};
+
+/* As Crowson's VQGAN+CLIP: 64 cutouts, their sides spread between CLIP's and the
+ * picture's. */
+static const struct setting crowson[] = {
+    {"lr", "0.05"},
+    {"lr-decay", "1"},
+    {"crops", "8x0.4,8x0.48,8x0.56,8x0.64,8x0.72,8x0.8,8x0.88,8x0.96"},
+    {"crop-pairing", "all"},
+    {"clip-distance", "spherical"},
+    {NULL, NULL}};
+
+static bool apply_preset(struct options *o, struct err *e)
+{
+    const char *preset = o->optimize.preset;
+    if (!preset)
+        return true;
+    for (const struct setting *t = *preset == 'p' ? paper : crowson; t->name; t++) {
+        const struct option *option = option_find(t->name, strlen(t->name), o->command);
+        const char *text = option && !t->text ? option->initial : t->text;
+        if (!option ||
+            (!o->given[option - option_table] && value_read(option, text, o) != VALUE_OK))
+            return err_set(e, ERR_BUG, "--preset %s: no such setting: %s", preset,
+                           t->name);
+    }
+    return true;
+}
+
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e)
 {
     for (int i = 0; i < s->default_count; i++)
         if (concerns(&s->defaults[i], o->command) && !tune(o, s, &s->defaults[i], e))
             return false;
-    return true;
+    return apply_preset(o, e);
 }

@@ -239,22 +239,28 @@ static bool read_weights(const struct option *option, const char *text,
     return true;
 }
 
-static bool read_layers(const struct option *option, const char *text, unsigned *out)
+static bool read_set(const struct option *option, const char *text, unsigned *out)
 {
     const char *item;
     size_t length;
-    unsigned layers = 0;
+    unsigned set = 0;
     if (strcmp(text, "all") == 0) {
-        *out = (1u << LAYER_COUNT) - 1;
+        for (int i = 0; option_choice(option, i, &item) > 0; i++)
+            set |= 1u << i;
+        *out = set;
+        return true;
+    }
+    if (option->min == 0 && strcmp(text, "none") == 0) {
+        *out = 0;
         return true;
     }
     while (next_item(&text, ',', &item, &length)) {
         int index = choice_index(option, item, length);
         if (index < 0)
             return false;
-        layers |= 1u << index;
+        set |= 1u << index;
     }
-    *out = layers;
+    *out = set;
     return true;
 }
 
@@ -351,8 +357,8 @@ enum value_result value_read(const struct option *option, const char *text,
     case OPTION_WEIGHTS:
         ok = read_weights(option, text, field);
         break;
-    case OPTION_LAYERS:
-        ok = read_layers(option, text, field);
+    case OPTION_SET:
+        ok = read_set(option, text, field);
         break;
     case OPTION_SHARD:
         ok = read_shard(option, text, field);

@@ -61,6 +61,18 @@ static const char *seed_name(const struct options *o, const struct record_optimi
     return of->seed_sha256[0] ? str_file_name(o->optimize.seed) : o->optimize.seed;
 }
 
+static void write_augment(struct json_writer *w, unsigned augment)
+{
+    static const char *const names[] = {"flip", "affine", "perspective", "jitter",
+                                        "noise"};
+    json_write_key(w, "augment");
+    json_write_open_array(w);
+    for (int i = 0; augment >> i; i++)
+        if (augment & 1u << i)
+            json_write_string(w, names[i]);
+    json_write_close(w);
+}
+
 /* All that an optimisation depends on beside its parents, their weights and the layer. */
 static void write_optimizing(struct json_writer *w, const struct options *o,
                              const struct record_optimized *of)
@@ -84,6 +96,9 @@ static void write_optimizing(struct json_writer *w, const struct options *o,
     write_text(w, "crop_pairing", pairings[t->pairing]);
     write_text(w, "clip_distance", distances[t->distance]);
     write_text(w, "perceptual", of->perceptual);
+    write_augment(w, t->augment);
+    write_real(w, "tv_weight", t->tv_weight);
+    write_real(w, "average", t->average);
     json_write_close(w);
 }
 

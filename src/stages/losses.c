@@ -30,7 +30,7 @@ void losses_add_header(struct str *csv, const struct plan *p)
         add_name(csv, "clip", p->model_names[m]);
         add_name(csv, "perceptual", p->model_names[m]);
     }
-    str_add(csv, "\n");
+    str_add(csv, p->settings.tv_weight > 0 ? ",variation\n" : "\n");
 }
 
 void losses_add_row(struct str *csv, const struct plan *p, const struct optimize_row *row)
@@ -38,6 +38,8 @@ void losses_add_row(struct str *csv, const struct plan *p, const struct optimize
     str_addf(csv, "%lld,%.9g,%.9g", (long long)row->epoch, row->rate, row->losses.total);
     for (int m = 0; m < p->models; m++)
         str_addf(csv, ",%.9g,%.9g", row->losses.clip[m], row->losses.perceptual[m]);
+    if (p->settings.tv_weight > 0)
+        str_addf(csv, ",%.9g", row->losses.variation);
     str_add(csv, "\n");
 }
 
@@ -62,6 +64,8 @@ static void write_losses(struct json_writer *w, const char *key,
     json_write_double(w, losses->total);
     write_numbers(w, "clip", losses->clip, parents);
     write_numbers(w, "perceptual", losses->perceptual, parents);
+    json_write_key(w, "variation");
+    json_write_double(w, losses->variation);
     json_write_close(w);
 }
 

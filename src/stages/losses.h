@@ -8,7 +8,8 @@
 #include "run/loss_charts.h"
 #include "stages/plan.h"
 
-/* CSV: "epoch,rate,total,clip_NAME,perceptual_NAME,...", and a line an epoch. */
+/* CSV: "epoch,rate,total,clip_NAME,perceptual_NAME,...", and "variation" where it has a
+ * weight; and a line an epoch. */
 void losses_add_header(struct str *csv, const struct plan *p);
 void losses_add_row(struct str *csv, const struct plan *p,
                     const struct optimize_row *row);

@@ -8,6 +8,7 @@
 #include "models/perceptual.h"
 #include "models/vqgan.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -40,6 +41,11 @@ tc_tensor *optimize_copy(tc_scope *up, tc_tensor *x)
     return tc_pop(s, tc_detach(s, tc_leaf(s, x)));
 }
 
+tc_tensor *state_shown(const struct optimize_state *state)
+{
+    return state->average ? state->average : state->z;
+}
+
 /* Opening */
 
 static bool check_settings(const struct optimize *o, struct err *e)
@@ -63,7 +69,8 @@ static bool check_settings(const struct optimize *o, struct err *e)
                        "vq-size: found %lldx%lld, expected multiples of %lld from 16 on",
                        (long long)o->height, (long long)o->width, (long long)factor);
     if (t->epochs < 1 || t->decay_every < 1 || t->pool < 1 || t->pool > 65536 ||
-        t->crop_batch < 0 || !(t->rate > 0) || t->crops.group_count < 1 ||
+        t->crop_batch < 0 || !(t->rate > 0) || t->tv_weight < 0 || t->average < 0 ||
+        t->average >= 1 || t->crops.group_count < 1 ||
         (t->clip_weight == 0 && t->perceptual_weight == 0))
         return err_set(e, ERR_USAGE, "optimize: a setting is out of its range");
     return true;
@@ -107,8 +114,11 @@ static struct optimize_state state_start(const struct optimize *o, tc_tensor *z)
 {
     tc_scope *s = o->scope;
     struct tc_shape shape = SHAPE(1, tc_size(z, 1), tc_size(z, 2), tc_size(z, 3));
-    return (struct optimize_state){z, tc_zeros(s, o->dtype, shape),
-                                   tc_zeros(s, o->dtype, shape), 0};
+    return (struct optimize_state){
+        .z = z,
+        .m = tc_zeros(s, o->dtype, shape),
+        .v = tc_zeros(s, o->dtype, shape),
+        .average = o->settings.average > 0 ? optimize_copy(s, z) : NULL};
 }
 
 static void state_copy(const struct optimize *o, struct optimize_state *to,
@@ -118,6 +128,8 @@ static void state_copy(const struct optimize *o, struct optimize_state *to,
     to->z = tc_replace(s, to->z, optimize_copy(s, from->z));
     to->m = tc_replace(s, to->m, optimize_copy(s, from->m));
     to->v = tc_replace(s, to->v, optimize_copy(s, from->v));
+    if (from->average)
+        to->average = tc_replace(s, to->average, optimize_copy(s, from->average));
     to->steps = from->steps;
 }
 
@@ -134,8 +146,8 @@ static bool begin(struct optimize *o, const struct image *parents,
                     o->width, o->networks.clip->config.image_size, o->dtype, e) ||
         !objective_prepare(o, progress, e))
         return false;
-    o->crop_batch =
-        t->crop_batch && t->crop_batch < o->crops.total ? t->crop_batch : o->crops.total;
+    o->crop_batch = t->crop_batch ? t->crop_batch : INT_MAX;
+    o->together = OPTIMIZE_MAX_TOGETHER;
     o->now = state_start(o, candidate_start(o->scope, o));
     state_copy(o, &o->kept, &o->now);
     o->best = optimize_copy(o->scope, o->now.z);
@@ -190,49 +202,52 @@ int64_t optimize_skipped(const struct optimize *o)
 
 /* One epoch */
 
-/* All that the host has to know comes over in one copy. */
-bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
-                            struct optimize_losses *losses, bool *finite)
+/* The candidates behind each other, to be differentiated. */
+static tc_tensor *leaf_of(tc_scope *s, int count, struct optimize *const *cases)
 {
-    int windows[CROPS_MAX_GROUPS * CROPS_MAX_COUNT];
-    double values[2 * OPTIMIZE_MAX_PARENTS + 2];
-    int count = 2 * o->parents + 2;
+    tc_tensor *z[OPTIMIZE_MAX_TOGETHER];
+    for (int g = 0; g < count; g++)
+        z[g] = cases[g]->now.z;
+    return tc_leaf(s, tc_cat(s, count, z, 0));
+}
 
-    tc_scope *graph = tc_push_grad(s);
-    tc_tensor *z = tc_leaf(graph, o->now.z);
-    tc_tensor *x = candidate_picture(graph, o, candidate_quantize(graph, o, z));
-    crops_draw(&o->crops, o->settings.random_seed, o->epoch, windows);
-    struct objective part = objective_of(s, o, tc_detach(s, x), windows, true);
-    *gradient = tc_gradient(s, x, part.gradient, z);
-    tc_pop(graph, NULL);
-
-    tc_tensor *flat = tc_reshape(s, *gradient, SHAPE(1, -1));
-    tc_tensor *seen[] = {part.clip, part.perceptual, tc_amin(s, flat, 1),
-                         tc_amax(s, flat, 1)};
-    if (!tc_to_host(s, tc_cat(s, 4, seen, 0), TC_F64, values,
-                    (size_t)count * sizeof *values))
+/* All that the host has to know comes over in one copy. */
+static bool read_slopes(tc_scope *s, int count, struct optimize *const *cases,
+                        tc_tensor *values, tc_tensor *gradient,
+                        struct optimize_slope *slopes)
+{
+    double numbers[OPTIMIZE_MAX_TOGETHER * (2 * OPTIMIZE_MAX_PARENTS + 3)];
+    int width = 2 * cases[0]->parents + 3;
+    size_t bytes = (size_t)count * (size_t)width * sizeof *numbers;
+    struct tc_shape column = SHAPE(count, 1);
+    tc_tensor *flat = tc_reshape(s, gradient, SHAPE(count, -1));
+    tc_tensor *seen[] = {values, tc_reshape(s, tc_amin(s, flat, 1), column),
+                         tc_reshape(s, tc_amax(s, flat, 1), column)};
+    if (!tc_to_host(s, tc_cat(s, 3, seen, 1), TC_F64, numbers, bytes))
         return false;
-    objective_total(o, values, losses);
-    *finite = isfinite(losses->total) && isfinite(values[count - 2]) &&
-              isfinite(values[count - 1]);
+    for (int g = 0; g < count; g++) {
+        const double *row = numbers + g * width;
+        objective_total(cases[g], row, &slopes[g].losses);
+        slopes[g].finite = isfinite(slopes[g].losses.total) && isfinite(row[width - 2]) &&
+                           isfinite(row[width - 1]);
+    }
     return true;
 }
 
-/* The same, with ever smaller batches of crops while memory runs out. */
-static bool differentiate_in_memory(struct optimize *o, tc_scope *s, tc_tensor **gradient,
-                                    struct optimize_losses *losses, bool *finite,
-                                    struct err *e)
+bool optimize_differentiate(tc_scope *s, int count, struct optimize *const *cases,
+                            tc_tensor **gradient, struct optimize_slope *slopes)
 {
-    while (!optimize_differentiate(o, s, gradient, losses, finite)) {
-        struct err failure = {0};
-        tc_check(s, &failure);
-        if (failure.code != ERR_MEMORY || o->crop_batch == 1)
-            return tc_check(s, e);
-        tc_recover(s);
-        tc_empty_cache(s);
-        o->crop_batch = (o->crop_batch + 1) / 2;
-    }
-    return true;
+    struct comparison c = {.count = count, .cases = cases};
+    for (int g = 0; g < count; g++)
+        c.draws[g] = cases[g]->epoch;
+    tc_scope *graph = tc_push_grad(s);
+    tc_tensor *z = leaf_of(graph, count, cases);
+    tc_tensor *x =
+        candidate_picture(graph, cases[0], candidate_quantize(graph, cases[0], z));
+    struct objective part = objective_of(s, &c, tc_detach(s, x), true);
+    *gradient = tc_gradient(s, x, part.gradient, z);
+    tc_pop(graph, NULL);
+    return read_slopes(s, count, cases, part.values, *gradient, slopes);
 }
 
 static double rate_at(const struct optimize *o)
@@ -243,6 +258,17 @@ static double rate_at(const struct optimize *o)
     return o->restored ? rate / 2 : rate;
 }
 
+/* The mean over the steps done, each counting `average` of the next: after the first it
+ * is the candidate itself, and where that started is forgotten. */
+static tc_tensor *next_average(const struct optimize *o, tc_scope *up)
+{
+    tc_scope *s = tc_push(up);
+    double kept = o->settings.average;
+    double share = (1 - kept) / (1 - pow(kept, (double)o->now.steps));
+    tc_tensor *difference = tc_sub(s, o->now.z, o->now.average);
+    return tc_pop(s, tc_add(s, o->now.average, tc_scale(s, difference, share)));
+}
+
 static void step(struct optimize *o, double rate, tc_tensor *gradient)
 {
     tc_scope *s = o->scope;
@@ -251,65 +277,136 @@ static void step(struct optimize *o, double rate, tc_tensor *gradient)
     if (o->low)
         o->now.z =
             tc_replace(s, o->now.z, tc_clamp_between(s, o->now.z, o->low, o->high));
+    if (o->now.average)
+        o->now.average = tc_replace(s, o->now.average, next_average(o, s));
     o->skipped_in_a_row = 0;
 }
 
 /* No step. Too many of these: an earlier state at half the rate, once. */
-static bool skip(struct optimize *o, struct optimize_row *row, struct err *e)
+static void skip(struct optimize *o, struct optimize_row *row)
 {
     row->skipped = true;
     o->skipped++;
     if (++o->skipped_in_a_row <= SKIPS_IN_A_ROW)
-        return true;
+        return;
     if (o->restored) {
         err_set(
             &o->failure, ERR_NONFINITE,
             "optimize: epoch %lld: the losses or their gradient are not finite, at half "
             "the rate too",
             (long long)o->epoch);
-        *e = o->failure;
-        return false;
+        return;
     }
     o->restored = row->restored = true;
     o->skipped_in_a_row = 0;
     state_copy(o, &o->now, &o->kept);
-    return true;
 }
 
-bool optimize_epoch(struct optimize *o, struct optimize_row *row, struct err *e)
+/* What follows from its slope for one case. */
+static void move(struct optimize *o, const struct optimize_slope *slope,
+                 tc_tensor *gradient, struct optimize_row *row)
 {
-    if (o->failure.code != ERR_OK) {
-        *e = o->failure;
-        return false;
-    }
-    tc_tensor *gradient = NULL;
-    bool finite = false;
-    *row = (struct optimize_row){.epoch = o->epoch, .rate = rate_at(o)};
-    tc_scope *s = tc_push(o->scope);
-    tc_context(s, "epoch %lld", (long long)o->epoch);
-    bool ok = differentiate_in_memory(o, s, &gradient, &row->losses, &finite, e);
-    if (ok && finite) {
+    *row = (struct optimize_row){
+        .epoch = o->epoch, .rate = rate_at(o), .losses = slope->losses};
+    if (slope->finite) {
         row->best = row->losses.total < o->best_total;
         if (row->best) {
+            tc_tensor *best = optimize_copy(o->scope, state_shown(&o->now));
+            o->best = tc_replace(o->scope, o->best, best);
             o->best_total = row->losses.total;
-            o->best = tc_replace(o->scope, o->best, optimize_copy(o->scope, o->now.z));
         }
         if (o->epoch % KEEP_EVERY == 0)
             state_copy(o, &o->kept, &o->now);
         step(o, row->rate, gradient);
-    } else if (ok) {
-        ok = skip(o, row, e);
+    } else {
+        skip(o, row);
     }
+    o->epoch += o->failure.code == ERR_OK;
+}
+
+/* At once. False after a failure, before which no case has moved. */
+static bool epochs_at_once(int count, struct optimize *const *cases,
+                           struct optimize_row *rows, struct err *e)
+{
+    struct optimize_slope slopes[OPTIMIZE_MAX_TOGETHER];
+    tc_tensor *gradient = NULL;
+    tc_scope *s = tc_push(cases[0]->scope);
+    tc_context(s, "epoch %lld", (long long)cases[0]->epoch);
+    bool ok =
+        optimize_differentiate(s, count, cases, &gradient, slopes) || tc_check(s, e);
+    for (int g = 0; ok && g < count; g++)
+        move(cases[g], &slopes[g], tc_slice(s, gradient, 0, g, g + 1), &rows[g]);
     tc_pop(s, NULL);
-    o->epoch += ok;
-    return ok && tc_check(o->scope, e);
+    return ok && tc_check(cases[0]->scope, e);
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Less at a time: fewer cases, then fewer crops. False where it is least already. */
+static bool relieve(struct optimize *o, int count)
+{
+    tc_recover(o->scope);
+    tc_empty_cache(o->scope);
+    if (count > 1) {
+        o->together = (count + 1) / 2;
+        return true;
+    }
+    int crops = least(o->crop_batch, o->crops.total);
+    o->crop_batch = (crops + 1) / 2;
+    return crops > 1;
+}
+
+bool optimize_epochs(int count, struct optimize *const *cases, struct optimize_row *rows,
+                     struct err *e)
+{
+    struct optimize *moving[OPTIMIZE_MAX_TOGETHER];
+    struct optimize_row moved[OPTIMIZE_MAX_TOGETHER];
+    int number[OPTIMIZE_MAX_TOGETHER], left = 0;
+    for (int g = 0; g < count; g++) {
+        if (optimize_failure(cases[g]))
+            continue;
+        moving[left] = cases[g];
+        number[left++] = g;
+    }
+    for (int first = 0; first < left;) {
+        struct err failure = {0};
+        struct optimize *o = moving[first];
+        int some = least(o->together, left - first);
+        if (epochs_at_once(some, moving + first, moved + first, &failure)) {
+            first += some;
+        } else if (failure.code != ERR_MEMORY || !relieve(o, some)) {
+            *e = failure;
+            return false;
+        }
+    }
+    for (int i = 0; i < left; i++)
+        rows[number[i]] = moved[i];
+    return true;
+}
+
+const struct err *optimize_failure(const struct optimize *o)
+{
+    return o->failure.code == ERR_OK ? NULL : &o->failure;
+}
+
+bool optimize_epoch(struct optimize *o, struct optimize_row *row, struct err *e)
+{
+    if (!optimize_failure(o) && !optimize_epochs(1, &o, row, e))
+        return false;
+    if (!optimize_failure(o))
+        return true;
+    *e = o->failure;
+    return false;
 }
 
 bool optimize_picture(struct optimize *o, enum optimize_which which,
                       struct image *picture, struct err *e)
 {
     tc_scope *s = tc_push(o->scope);
-    tc_tensor *z = which == OPTIMIZE_BEST ? o->best : o->now.z;
+    tc_tensor *z = which == OPTIMIZE_BEST ? o->best : state_shown(&o->now);
     bool ok = stage_decode(s, o->networks.vqgan, candidate_quantize(s, o, z), picture, e);
     tc_pop(s, NULL);
     return ok;

@@ -1,5 +1,6 @@
 /* optimize_internal.h: what the files of the optimise stage share. Leaves the stage's
- * contract to optimize.h. Dimension letters: tc.h; P windows of the pool. */
+ * contract to optimize.h. Dimension letters: tc.h; P windows of the pool, G cases that
+ * are computed together. */
 #ifndef DIFFENS_OPTIMIZE_INTERNAL_H
 #define DIFFENS_OPTIMIZE_INTERNAL_H
 
@@ -10,7 +11,8 @@
 /* The candidate with Adam's moments, all of the layer's shape, owned by the stage. */
 struct optimize_state {
     tc_tensor *z, *m, *v;
-    int64_t steps; /* Adam's */
+    tc_tensor *average; /* of z over the steps; NULL where none is asked for */
+    int64_t steps;      /* Adam's */
 };
 
 struct optimize {
@@ -22,7 +24,9 @@ struct optimize {
     int parents;
     double shares[OPTIMIZE_MAX_PARENTS];
     struct crops crops;
-    int crop_batch; /* as asked for, or less once memory ran out */
+    /* As asked for, or less once memory ran out. */
+    int crop_batch; /* of all windows of the cases computed together */
+    int together;   /* cases */
 
     /* what does not change between epochs */
     tc_tensor *pictures[OPTIMIZE_MAX_PARENTS];    /* [1,3,H,W] in [0,1] */
@@ -31,7 +35,7 @@ struct optimize {
     tc_tensor *maps[VGG_TAPS];                    /* [M,C,h,w] of the parents */
     tc_tensor *low, *high;                        /* [1,D,1,1] of the codebook, or NULL */
     tc_tensor *mean, *deviation;                  /* [1,3,1,1] of CLIP's input */
-    tc_tensor *upstream_clip, *upstream_perceptual; /* [M] weight * shares */
+    tc_tensor *upstream_clip, *upstream_perceptual; /* [1,M] weight * shares */
 
     /* what does */
     struct optimize_state now, kept; /* kept: to go back to when numbers break */
@@ -43,39 +47,64 @@ struct optimize {
     struct err failure; /* what ended it; later epochs only repeat it */
 };
 
-/* The losses of one picture: by parent, and their gradient. */
-struct objective {
-    tc_tensor *clip, *perceptual; /* [M] */
-    tc_tensor *gradient;          /* [1,3,H,W] of the weighted sum; NULL without one */
+/* Pictures to compare with the parents of their cases, one of each. The cases have the
+ * same settings but for the random seed, and the same number of parents. */
+struct comparison {
+    int count; /* G: 1..OPTIMIZE_MAX_TOGETHER */
+    struct optimize *const *cases;
+    /* What decides a case's windows: its epoch, in which they are augmented; or a number
+     * below 0, which is no epoch's, for windows as they are. */
+    int64_t draws[OPTIMIZE_MAX_TOGETHER];
 };
 
-/* x [1,3,H,W] in [0,1]; `windows` as crops_draw() gives them. With `differentiate`, the
- * gradient too. Everything is owned by `s`. */
-struct objective objective_of(tc_scope *s, const struct optimize *o, tc_tensor *x,
-                              const int *windows, bool differentiate);
+/* Their losses, owned by one scope. */
+struct objective {
+    tc_tensor
+        *values; /* [G,2M+1]: by parent CLIP's, then the perceptual; the variation */
+    tc_tensor *gradient; /* [G,3,H,W] of each case's weighted sum; NULL without one */
+};
+
+/* x [G,3,H,W] in [0,1], picture g of case g. With `differentiate`, the gradient too. */
+struct objective objective_of(tc_scope *s, const struct comparison *c, tc_tensor *x,
+                              bool differentiate);
+
+/* [n,3,h,w] in [0,1] -> [n,3,h,w] with CLIP's mean and deviation taken off */
+tc_tensor *objective_normalize(tc_scope *s, const struct optimize *o, tc_tensor *x);
+
+/* Normalised crops [n,3,S,S] -> [n,D], of unit length but for CLIP_MSE */
+tc_tensor *objective_embed(tc_scope *s, const struct optimize *o, tc_tensor *crops);
 
 /* Takes the parents' embeddings and feature maps. */
 bool objective_prepare(struct optimize *o, const struct progress *progress,
                        struct err *e);
 
-/* [M] + [M] on the host -> losses with their weighted total. */
+/* A row of values on the host, 2M+1 of them -> losses with their weighted total. */
 void objective_total(const struct optimize *o, const double *values,
                      struct optimize_losses *losses);
 
-/* The candidate through the codebook, with a straight-through gradient. z at the layer
+/* What the pictures are of: the candidate, or its average. */
+tc_tensor *state_shown(const struct optimize_state *state);
+
+/* Candidates through the codebook, with a straight-through gradient. z at the layer
  * -> `postquant` latent */
 tc_tensor *candidate_quantize(tc_scope *s, const struct optimize *o, tc_tensor *z);
 
-/* `postquant` latent -> [1,3,H,W] in [0,1] */
+/* `postquant` latent [G,D,h,w] -> [G,3,H,W] in [0,1] */
 tc_tensor *candidate_picture(tc_scope *s, const struct optimize *o, tc_tensor *z);
 
 /* Where the candidate starts, at the layer; owned by `s`. */
 tc_tensor *candidate_start(tc_scope *s, const struct optimize *o);
 
-/* Losses of the candidate at present on the windows of its epoch, and their gradient,
- * owned by `s`. *finite: whether all of it is. False after a failure. */
-bool optimize_differentiate(const struct optimize *o, tc_scope *s, tc_tensor **gradient,
-                            struct optimize_losses *losses, bool *finite);
+/* What an epoch finds out about a case before its step. */
+struct optimize_slope {
+    struct optimize_losses losses;
+    bool finite; /* the losses, and all of the gradient */
+};
+
+/* Losses of `count` candidates at present on the windows of their epochs, and their
+ * gradients, [G,D,h,w], owned by `s`. False after a failure. */
+bool optimize_differentiate(tc_scope *s, int count, struct optimize *const *cases,
+                            tc_tensor **gradient, struct optimize_slope *slopes);
 
 /* A copy of x, owned by `s`, whose memory nothing else holds. */
 tc_tensor *optimize_copy(tc_scope *s, tc_tensor *x);

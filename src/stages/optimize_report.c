@@ -9,21 +9,19 @@
 #define ROUNDS 4 /* times the windows of an epoch */
 
 /* x [1,3,H,W] in [0,1] */
-static bool evaluate(const struct optimize *o, tc_tensor *x,
-                     struct optimize_losses *losses, struct err *e)
+static bool evaluate(struct optimize *o, tc_tensor *x, struct optimize_losses *losses,
+                     struct err *e)
 {
-    double sums[2 * OPTIMIZE_MAX_PARENTS] = {0}, values[2 * OPTIMIZE_MAX_PARENTS];
-    size_t count = 2 * (size_t)o->parents;
+    double sums[2 * OPTIMIZE_MAX_PARENTS + 1] = {0};
+    double values[2 * OPTIMIZE_MAX_PARENTS + 1];
+    size_t count = 2 * (size_t)o->parents + 1;
     bool ok = true;
     for (int round = 0; ok && round < ROUNDS; round++) {
-        int windows[CROPS_MAX_GROUPS * CROPS_MAX_COUNT];
+        struct comparison c = {.count = 1, .cases = &o, .draws = {-1 - round}};
         tc_scope *s = tc_push(o->scope);
-        /* Epochs count up from 0: these are none of theirs. */
-        crops_draw(&o->crops, o->settings.random_seed, -1 - round, windows);
-        struct objective part = objective_of(s, o, x, windows, false);
-        tc_tensor *both = tc_cat(s, 2, (tc_tensor *[]){part.clip, part.perceptual}, 0);
-        ok =
-            tc_to_host(s, both, TC_F64, values, count * sizeof *values) || tc_check(s, e);
+        struct objective part = objective_of(s, &c, x, false);
+        ok = tc_to_host(s, part.values, TC_F64, values, count * sizeof *values) ||
+             tc_check(s, e);
         for (size_t i = 0; ok && i < count; i++)
             sums[i] += values[i] / ROUNDS;
         tc_pop(s, NULL);
@@ -32,7 +30,7 @@ static bool evaluate(const struct optimize *o, tc_tensor *x,
     return ok;
 }
 
-static bool evaluate_latent(const struct optimize *o, tc_tensor *postquant,
+static bool evaluate_latent(struct optimize *o, tc_tensor *postquant,
                             struct optimize_losses *losses, struct err *e)
 {
     tc_scope *s = tc_push(o->scope);
@@ -41,7 +39,7 @@ static bool evaluate_latent(const struct optimize *o, tc_tensor *postquant,
     return ok;
 }
 
-static bool evaluate_candidate(const struct optimize *o, tc_tensor *z,
+static bool evaluate_candidate(struct optimize *o, tc_tensor *z,
                                struct optimize_losses *losses, struct err *e)
 {
     tc_scope *s = tc_push(o->scope);
@@ -50,8 +48,7 @@ static bool evaluate_candidate(const struct optimize *o, tc_tensor *z,
     return ok;
 }
 
-static bool evaluate_mixes(const struct optimize *o, struct optimize_report *r,
-                           struct err *e)
+static bool evaluate_mixes(struct optimize *o, struct optimize_report *r, struct err *e)
 {
     tc_scope *s = tc_push(o->scope);
     tc_tensor *average = tc_combine(s, o->parents, o->shares, o->pictures);
@@ -83,7 +80,7 @@ static void find_lowest(struct optimize_report *r)
 bool optimize_report(struct optimize *o, struct optimize_report *r, struct err *e)
 {
     *r = (struct optimize_report){.parents = o->parents};
-    bool ok = evaluate_candidate(o, o->now.z, &r->latest, e) &&
+    bool ok = evaluate_candidate(o, state_shown(&o->now), &r->latest, e) &&
               evaluate_candidate(o, o->best, &r->best, e) && evaluate_mixes(o, r, e);
     for (int m = 0; ok && m < o->parents; m++)
         ok = evaluate_latent(o, o->latents[m].at[POSTQUANT], &r->reconstruction[m], e);

@@ -15,17 +15,25 @@
 #include <sys/stat.h>
 
 #define FORMAT_VERSION "2"
-#define TENSORS 7
+#define MAX_TENSORS 9
 #define TEXT "text" /* the caller's, as one more tensor */
 #define TEXT_MAX (1u << 30)
 
-static const char *const tensor_names[TENSORS] = {
-    "latent", "m", "v", "kept.latent", "kept.m", "kept.v", "best"};
+static const char *const tensor_names[MAX_TENSORS] = {
+    "latent", "m",    "v",       "kept.latent", "kept.m",
+    "kept.v", "best", "average", "kept.average"};
+
+/* The last two only where there is an average. */
+static int tensor_count(const struct optimize *o)
+{
+    return o->now.average ? MAX_TENSORS : MAX_TENSORS - 2;
+}
 
 static tc_tensor **tensor_at(struct optimize *o, int i)
 {
-    tc_tensor **places[TENSORS] = {&o->now.z,  &o->now.m,  &o->now.v, &o->kept.z,
-                                   &o->kept.m, &o->kept.v, &o->best};
+    tc_tensor **places[MAX_TENSORS] = {&o->now.z,  &o->now.m,       &o->now.v,
+                                       &o->kept.z, &o->kept.m,      &o->kept.v,
+                                       &o->best,   &o->now.average, &o->kept.average};
     return places[i];
 }
 
@@ -96,10 +104,11 @@ static bool write_file(const struct optimize *o, const char *path,
 {
     size_t size = tensor_bytes(o);
     char counters[256], hex[SHA256_HEX];
-    struct safetensors_tensor tensors[TENSORS + 1];
+    struct safetensors_tensor tensors[MAX_TENSORS + 1];
+    int count = tensor_count(o);
     counters_write(o, counters, sizeof counters);
-    checksum(bytes, TENSORS * size, text, counters, identity, hex);
-    for (int i = 0; i < TENSORS; i++) {
+    checksum(bytes, (size_t)count * size, text, counters, identity, hex);
+    for (int i = 0; i < count; i++) {
         tensors[i] = (struct safetensors_tensor){
             .name = tensor_names[i],
             .dtype = o->dtype == TC_F64 ? FILE_F64 : FILE_F32,
@@ -109,16 +118,16 @@ static bool write_file(const struct optimize *o, const char *path,
         for (int k = 0; k < 4; k++)
             tensors[i].dim[k] = tc_size(o->now.z, k);
     }
-    tensors[TENSORS] = (struct safetensors_tensor){.name = TEXT,
-                                                   .dtype = FILE_U8,
-                                                   .rank = 1,
-                                                   .dim = {(int64_t)text->size},
-                                                   .data = str_text(text)};
+    tensors[count] = (struct safetensors_tensor){.name = TEXT,
+                                                 .dtype = FILE_U8,
+                                                 .rank = 1,
+                                                 .dim = {(int64_t)text->size},
+                                                 .data = str_text(text)};
     struct safetensors_text texts[] = {{"diffens.optimize", FORMAT_VERSION},
                                        {"counters", counters},
                                        {"identity", identity},
                                        {"sha256", hex}};
-    return safetensors_write(path, tensors, TENSORS + 1, texts,
+    return safetensors_write(path, tensors, (size_t)count + 1, texts,
                              sizeof texts / sizeof *texts, e);
 }
 
@@ -136,11 +145,11 @@ static bool keep_previous(const char *path, struct err *e)
 bool optimize_save(struct optimize *o, const char *path, const char *identity,
                    const struct str *text, struct err *e)
 {
-    size_t size = tensor_bytes(o);
-    unsigned char *bytes = malloc(TENSORS * size);
-    bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory for a state of %zu bytes",
-                               TENSORS * size);
-    for (int i = 0; ok && i < TENSORS; i++)
+    size_t size = tensor_bytes(o), whole = (size_t)tensor_count(o) * size;
+    unsigned char *bytes = malloc(whole);
+    bool ok =
+        bytes || err_set(e, ERR_MEMORY, "no host memory for a state of %zu bytes", whole);
+    for (int i = 0; ok && i < tensor_count(o); i++)
         ok = tc_to_host(o->scope, *tensor_at(o, i), o->dtype, bytes + (size_t)i * size,
                         size) ||
              tc_check(o->scope, e);
@@ -155,7 +164,7 @@ static bool read_tensors(const struct optimize *o, const struct tensor_file *fil
                          unsigned char *bytes, struct err *e)
 {
     size_t size = tensor_bytes(o);
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < tensor_count(o); i++) {
         const struct tensor_entry *entry = tensor_file_find(file, tensor_names[i]);
         bool fits = entry && entry->rank == 4 && entry->bytes == size &&
                     entry->dtype == (o->dtype == TC_F64 ? FILE_F64 : FILE_F32);
@@ -215,7 +224,7 @@ static bool take_over(struct optimize *o, const unsigned char *bytes, struct err
     size_t size = tensor_bytes(o);
     struct tc_shape shape =
         SHAPE(1, tc_size(o->now.z, 1), tc_size(o->now.z, 2), tc_size(o->now.z, 3));
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < tensor_count(o); i++) {
         tc_tensor **place = tensor_at(o, i);
         *place =
             tc_replace(o->scope, *place,
@@ -229,7 +238,7 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
 {
     struct tensor_file file = {0};
     struct str read = {0};
-    size_t size = TENSORS * tensor_bytes(o);
+    size_t size = (size_t)tensor_count(o) * tensor_bytes(o);
     char hex[SHA256_HEX];
     unsigned char *bytes = malloc(size);
     bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory for a state");

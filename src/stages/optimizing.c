@@ -1,4 +1,5 @@
-/* optimizing.c: takes every case through the optimiser and publishes what comes out.
+/* optimizing.c: takes every case through the optimiser, several at a time where that is
+ * asked for, and publishes what comes out.
  * Leaves the optimiser to optimize.h, losses as texts to losses.h, and going on in the
  * middle of a case to checkpoint.h. */
 #include "stages/optimizing.h"
@@ -22,6 +23,15 @@ struct job {
     struct checkpoint checkpoint;
     double started;
     int next_preview; /* result */
+    tc_scope *scope;
+    bool ended; /* published, or given up */
+};
+
+/* The cases that are computed together. */
+struct group {
+    struct plan *p;
+    int count;
+    struct job jobs[OPTIMIZE_MAX_TOGETHER];
 };
 
 static double now(void)
@@ -85,42 +95,23 @@ static bool publish_preview(struct job *job, struct err *e)
            publish_losses(job, e);
 }
 
-static void report_epoch(const struct job *job, const struct optimize_row *row)
+/* The cases at work, of which `job` is the first. */
+static void report_epoch(const struct job *job, int cases, const struct optimize_row *row)
 {
     const struct plan *p = job->p;
-    const struct progress *progress = p->run->progress;
     char detail[48];
     snprintf(detail, sizeof detail, "loss %.4g", row->losses.total);
-    if (row->restored)
-        progress_note(progress, NOTE_WARNING,
-                      "case %s, epoch %lld: losses stay non-finite: going on from an "
-                      "earlier candidate at half the rate",
-                      STR_SHOW(p->case_names[job->n]), (long long)row->epoch);
-    progress_at(progress, &(struct progress_at){.stage = "optimize",
-                                                .cell = p->case_names[job->n],
-                                                .step = row->epoch + 1,
-                                                .steps = p->settings.epochs,
-                                                .done = job->n,
-                                                .total = p->cases,
-                                                .unit = "epochs",
-                                                .units = (double)p->settings.epochs,
-                                                .detail = detail});
-}
-
-static bool run_epochs(struct job *job, struct err *e)
-{
-    bool ok = true;
-    while (ok && optimize_epochs_done(job->o) < job->p->settings.epochs) {
-        struct optimize_row row;
-        ok = (!is_preview(job) || publish_preview(job, e)) &&
-             optimize_epoch(job->o, &row, e);
-        if (!ok)
-            break;
-        losses_add_row(&job->csv, job->p, &row);
-        report_epoch(job, &row);
-        ok = checkpoint_save_if_due(&job->checkpoint, job->o, &job->csv, e);
-    }
-    return ok;
+    progress_at(p->run->progress,
+                &(struct progress_at){.stage = "optimize",
+                                      .cell = p->case_names[job->n],
+                                      .cells = cases,
+                                      .step = row->epoch + 1,
+                                      .steps = p->settings.epochs,
+                                      .done = job->n,
+                                      .total = p->cases,
+                                      .unit = "epochs",
+                                      .units = (double)p->settings.epochs,
+                                      .detail = detail});
 }
 
 /* Cases */
@@ -240,28 +231,115 @@ static bool finish(const struct job *job, struct err *e)
            judge(job, e);
 }
 
-static bool make_case(struct plan *p, tc_scope *root, int64_t n,
-                      const struct image_tensor *images, struct err *e)
+/* Ends a case: published, or where its numbers broke with the best so far. */
+static bool end(struct job *job, const struct err *why, struct err *e)
 {
-    struct job job = {.p = p, .n = n, .started = now(), .next_preview = RESULT_PREVIEW};
-    struct err failure = {0};
-    tc_scope *s = tc_push(root);
-    tc_context(s, "case %s", p->case_names[n]);
-    bool ok = open_job(&job, s, images, &failure) && run_epochs(&job, &failure) &&
-              finish(&job, &failure);
+    const struct plan *p = job->p;
+    struct err failure = why ? *why : (struct err){0};
+    bool ok = !why && finish(job, &failure);
     if (!ok && failure.code == ERR_NONFINITE) {
-        progress_note(p->run->progress, NOTE_WARNING, "%s", failure.message);
-        tc_recover(s);
-        ok = job.o ? keep_best(&job, &failure) : (give_up(p, n, "nonfinite"), true);
+        progress_note(p->run->progress, NOTE_WARNING, "case %s: %s",
+                      STR_SHOW(p->case_names[job->n]), failure.message);
+        tc_recover(job->scope);
+        ok = job->o ? keep_best(job, &failure) : (give_up(p, job->n, "nonfinite"), true);
     }
-    if (!ok)
-        *e = failure;
     if (ok)
-        checkpoint_remove(&job.checkpoint);
-    checkpoint_close(&job.checkpoint);
-    optimize_close(job.o);
-    str_free(&job.csv);
-    tc_pop(s, NULL);
+        checkpoint_remove(&job->checkpoint);
+    else
+        *e = failure;
+    job->ended = true;
+    return ok;
+}
+
+static void close_job(struct job *job)
+{
+    checkpoint_close(&job->checkpoint);
+    optimize_close(job->o);
+    str_free(&job->csv);
+    tc_pop(job->scope, NULL);
+}
+
+static bool begin(struct job *job, struct plan *p, tc_scope *root, int64_t n,
+                  const struct image_tensor *images, struct err *e)
+{
+    struct err failure = {0};
+    *job = (struct job){.p = p, .n = n, .started = now(), .next_preview = RESULT_PREVIEW};
+    job->scope = tc_push(root);
+    tc_context(job->scope, "case %s", p->case_names[n]);
+    return open_job(job, job->scope, images, &failure) || end(job, &failure, e);
+}
+
+/* What an epoch did to a case. */
+static bool record_epoch(struct job *job, const struct optimize_row *row, struct err *e)
+{
+    const struct err *failure = optimize_failure(job->o);
+    if (failure)
+        return end(job, failure, e);
+    if (row->restored)
+        progress_note(job->p->run->progress, NOTE_WARNING,
+                      "case %s, epoch %lld: losses stay non-finite: going on from an "
+                      "earlier candidate at half the rate",
+                      STR_SHOW(job->p->case_names[job->n]), (long long)row->epoch);
+    losses_add_row(&job->csv, job->p, row);
+    return checkpoint_save_if_due(&job->checkpoint, job->o, &job->csv, e);
+}
+
+/* Of the cases that have not ended: publishes what is due, and takes those that go on. */
+static bool take_moving(struct group *g, struct job **moving, struct optimize **cases,
+                        int *count, struct err *e)
+{
+    bool ok = true;
+    *count = 0;
+    for (int i = 0; ok && i < g->count; i++) {
+        struct job *job = &g->jobs[i];
+        if (job->ended)
+            continue;
+        if (optimize_epochs_done(job->o) >= g->p->settings.epochs) {
+            ok = end(job, NULL, e);
+            continue;
+        }
+        struct err failure = {0};
+        if (is_preview(job) && !publish_preview(job, &failure)) {
+            ok = end(job, &failure, e);
+            continue;
+        }
+        cases[*count] = job->o;
+        moving[(*count)++] = job;
+    }
+    return ok;
+}
+
+/* When the run is asked to stop every case is saved before it does. */
+static bool run_epochs(struct group *g, struct err *e)
+{
+    struct job *moving[OPTIMIZE_MAX_TOGETHER];
+    struct optimize *cases[OPTIMIZE_MAX_TOGETHER];
+    struct optimize_row rows[OPTIMIZE_MAX_TOGETHER];
+    int count;
+    bool ok = take_moving(g, moving, cases, &count, e);
+    while (ok && count > 0) {
+        ok = optimize_epochs(count, cases, rows, e);
+        if (ok)
+            report_epoch(moving[0], count, &rows[0]);
+        for (int i = 0; i < count && (ok || e->code == ERR_STOPPED); i++)
+            ok = record_epoch(moving[i], &rows[i], e) && ok;
+        ok = ok && take_moving(g, moving, cases, &count, e);
+    }
+    return ok;
+}
+
+static bool make_group(struct group *g, tc_scope *root, const int64_t *numbers, int count,
+                       const struct image_tensor *images, struct err *e)
+{
+    bool ok = true;
+    g->count = 0;
+    while (ok && g->count < count) {
+        ok = begin(&g->jobs[g->count], g->p, root, numbers[g->count], images, e);
+        g->count++;
+    }
+    ok = ok && run_epochs(g, e);
+    while (g->count > 0)
+        close_job(&g->jobs[--g->count]);
     return ok;
 }
 
@@ -272,23 +350,51 @@ static bool load_networks(struct plan *p, tc_scope *root, struct err *e)
            perceptual_load(&p->perceptual, root, TC_F32, e);
 }
 
+static int group_size(const struct options *o)
+{
+    return o->batch == 0                      ? 1
+           : o->batch < OPTIMIZE_MAX_TOGETHER ? o->batch
+                                              : OPTIMIZE_MAX_TOGETHER;
+}
+
+/* The next cases to make together, from *n on. */
+static int choose_cases(const struct plan *p, int64_t *n, int64_t *numbers)
+{
+    int count = 0;
+    for (; *n < p->cases && count < group_size(p->run->options); ++*n) {
+        plan_announce(p, *n);
+        if (plan_case_is_done(p, *n))
+            continue;
+        if (plan_has_parents(p, *n))
+            numbers[count++] = *n;
+        else
+            give_up(p, *n, "no parent");
+    }
+    return count;
+}
+
+static bool make_all(struct plan *p, tc_scope *root, const struct image_tensor *images,
+                     struct err *e)
+{
+    int64_t numbers[OPTIMIZE_MAX_TOGETHER], n = 0;
+    struct group *g = calloc(1, sizeof *g);
+    bool ok = g || err_set(e, ERR_MEMORY, "no host memory for a group of cases");
+    if (g)
+        g->p = p;
+    while (ok && n < p->cases) {
+        int count = choose_cases(p, &n, numbers);
+        ok = stop_check(e) &&
+             (count == 0 || make_group(g, root, numbers, count, images, e));
+    }
+    free(g);
+    return ok;
+}
+
 bool optimizing_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
                      struct err *e)
 {
-    bool done = plan_results_are_done(p);
-    bool ok = done || load_networks(p, root, e);
-    for (int64_t n = 0; ok && n < p->cases; n++) {
-        plan_announce(p, n);
-        if (plan_case_is_done(p, n))
-            continue;
-        ok = stop_check(e);
-        if (!ok)
-            break;
-        if (plan_has_parents(p, n))
-            ok = make_case(p, root, n, images, e);
-        else
-            give_up(p, n, "no parent");
-    }
+    bool ok = (plan_results_are_done(p) || load_networks(p, root, e)) &&
+              make_all(p, root, images, e);
     perceptual_unload(&p->perceptual);
     clip_unload(&p->clip);
     vqgan_unload(&p->vqgan);

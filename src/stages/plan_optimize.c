@@ -92,6 +92,9 @@ static bool choose_settings(struct plan *p, struct err *e)
     t->pairing = o->pairing;
     t->distance = o->distance;
     t->crop_batch = o->crop_batch;
+    t->augment = o->augment;
+    t->tv_weight = o->tv_weight;
+    t->average = o->average;
     if (t->clip_weight == 0 && t->perceptual_weight == 0)
         return err_set(e, ERR_USAGE,
                        "found --clip-weight 0 and --perceptual-weight 0, expected one of "

@@ -11,6 +11,7 @@
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/grid_sampler_2d.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/mean.h>
@@ -154,5 +155,13 @@ tc_tensor *tc_windows(tc_scope *s, tc_tensor *x, int count, const int64_t *top,
         TORCH_CHECK(y.size(2) == side && y.size(3) == side, "a window of side ", side,
                     " leaves the picture");
         return y;
+    });
+}
+
+tc_tensor *tc_grid_sample(tc_scope *s, tc_tensor *x, tc_tensor *places)
+{
+    enum { BILINEAR = 0, BORDER = 1 }; // as at::native::GridSamplerInterpolation counts
+    return tc_run(s, "grid_sample", {x, places}, [&] {
+        return at::grid_sampler_2d(x->value, places->value, BILINEAR, BORDER, false);
     });
 }

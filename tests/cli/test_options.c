@@ -3,6 +3,7 @@
 #include "cli/options_json.h"
 #include "cli/pages.h"
 #include "cli/parse.h"
+#include "diffens/optimize.h"
 #include "io/json.h"
 #include "models/ensemble.h"
 
@@ -169,6 +170,12 @@ static const struct refusal refusals[] = {
     {"optimize --crops 0x1", "COUNTxSIDE,...", ""},
     {"optimize --crops ''", "COUNTxSIDE,...", ""},
     {"optimize --crop-batch 0", "auto or integer 1..", ""},
+    {"optimize --augment flip,spin", "none, all or a list of flip, affine", ""},
+    {"optimize --augment flip,none", "none, all or a list of flip, affine", ""},
+    {"optimize --average 1", "number 0..0.9999", ""},
+    {"optimize --tv-weight -1", "number 0..1000", ""},
+    {"optimize --preset fast", "one of paper, crowson", ""},
+    {"blend --images x --layer none", "all or a list of preconv", ""},
     {"optimize --clip-distance euclid", "spherical, cosine, mse", ""},
     {"optimize --perceptual vgg", "one of lpips, l2", ""},
     {"optimize --save-every -1", "integer 0..1000000", ""},
@@ -296,7 +303,48 @@ static void test_optimize(void)
     CHECK_STR(t->perceptual, "l2");
     CHECK_INT(t->crop_batch, 4);
     CHECK_INT(t->save_every, 0);
+    CHECK(t->augment == 0 && t->tv_weight == 0 && t->average == 0);
     options_free(&l.parsed.options);
+
+    parse(&l, "optimize --images x --batch 4 --augment noise,flip --tv-weight .5 "
+              "--average 0.99");
+    CHECK_INT(t->augment, AUGMENT_FLIP | AUGMENT_NOISE);
+    CHECK(t->tv_weight == 0.5 && t->average == 0.99);
+    CHECK_INT(l.parsed.options.batch, 4);
+    options_free(&l.parsed.options);
+    parse(&l, "optimize --augment all");
+    CHECK_INT(t->augment, 31);
+    options_free(&l.parsed.options);
+}
+
+/* The command line wins over a preset, and that over the ensemble. */
+static void test_presets(void)
+{
+    struct line l;
+    const struct ensemble s = {.file = "e.json",
+                               .default_count = 3,
+                               .defaults = {{"optimize", "lr", "0.2"},
+                                            {"optimize", "perceptual_weight", "3"},
+                                            {"optimize", "crops", "2x1"}}};
+    parse(&l, "optimize --preset crowson --crop-pairing aligned");
+    struct options *o = &l.parsed.options;
+    CHECK(options_tune(o, &s, &l.e));
+    CHECK(o->optimize.rate == 0.05 && o->optimize.decay == 1);
+    CHECK(o->optimize.perceptual_weight == 3);
+    CHECK_INT(o->optimize.pairing, PAIRING_ALIGNED);
+    struct crop_spec crops;
+    int windows = 0;
+    CHECK(crop_spec_parse(&crops, o->optimize.crops, &l.e));
+    for (int i = 0; i < crops.group_count; i++)
+        windows += crops.group[i].count;
+    CHECK_INT(windows, 64);
+    options_free(o);
+
+    parse(&l, "optimize --preset paper --lr 0.1");
+    CHECK(options_tune(o, &s, &l.e));
+    CHECK(o->optimize.rate == 0.1 && o->optimize.perceptual_weight == 0.1);
+    CHECK_STR(o->optimize.crops, "1x1,8x0.25,16x0.125");
+    options_free(o);
 }
 
 /* An ensemble's own defaults stand behind the command line. */
@@ -527,6 +575,7 @@ int main(void)
     RUN(test_defaults);
     RUN(test_values);
     RUN(test_optimize);
+    RUN(test_presets);
     RUN(test_tuning);
     RUN(test_shards);
     RUN(test_repetition);

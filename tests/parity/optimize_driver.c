@@ -120,6 +120,7 @@ struct job {
     const char *save, *restore;
     bool report;
     int directions, threads, poison; /* poison: the epoch before which z is broken */
+    int together;                    /* cases that share the parents among them */
     bool poison_kept;
     enum tc_dtype dtype;
 };
@@ -171,6 +172,16 @@ static bool set(struct job *job, const char *name, const char *value, struct err
         job->directions = atoi(value);
     else if (strcmp(name, "crop_batch") == 0)
         t->crop_batch = atoi(value);
+    else if (strcmp(name, "random_seed") == 0)
+        t->random_seed = (uint64_t)atoi(value);
+    else if (strcmp(name, "together") == 0)
+        job->together = atoi(value);
+    else if (strcmp(name, "augment") == 0)
+        t->augment = (unsigned)atoi(value);
+    else if (strcmp(name, "tv_weight") == 0)
+        t->tv_weight = atof(value);
+    else if (strcmp(name, "average") == 0)
+        t->average = atof(value);
     else if (strcmp(name, "pool") == 0)
         t->pool = atoi(value);
     else if (strcmp(name, "rate") == 0)
@@ -297,6 +308,7 @@ static bool finish(struct optimize *o, const struct job *job, struct err *e)
            picture.rgb, (size_t)picture.height * (size_t)picture.width * 3);
     image_free(&picture);
     keep(o->scope, "end", o->now.z);
+    keep(o->scope, "shown", state_shown(&o->now));
     return (!job->report || keep_report(o, e)) && tc_check(o->scope, e);
 }
 
@@ -307,20 +319,18 @@ static tc_tensor *before_codebook(tc_scope *s, const struct optimize *o, tc_tens
     return o->settings.layer == PRECONV ? vqgan_quant_conv(s, v->w, &v->config, z) : z;
 }
 
-static bool surrogate(const struct optimize *o, tc_tensor *z, tc_tensor *p0,
-                      tc_tensor *q0, double *loss, struct err *e)
+static bool surrogate(struct optimize *o, tc_tensor *z, tc_tensor *p0, tc_tensor *q0,
+                      double *loss, struct err *e)
 {
-    int windows[CROPS_MAX_GROUPS * CROPS_MAX_COUNT];
-    double values[2 * OPTIMIZE_MAX_PARENTS];
+    double values[2 * OPTIMIZE_MAX_PARENTS + 1];
     struct optimize_losses losses;
+    struct comparison c = {.count = 1, .cases = &o, .draws = {o->epoch}};
     tc_scope *s = tc_push(o->scope);
     tc_tensor *moved = tc_sub(s, before_codebook(s, o, z), p0);
     tc_tensor *x = candidate_picture(s, o, tc_add(s, q0, moved));
-    crops_draw(&o->crops, o->settings.random_seed, o->epoch, windows);
-    struct objective part = objective_of(s, o, x, windows, false);
-    tc_tensor *both = tc_cat(s, 2, (tc_tensor *[]){part.clip, part.perceptual}, 0);
-    bool ok =
-        tc_to_host(s, both, TC_F64, values, 2 * (size_t)o->parents * 8) || tc_check(s, e);
+    struct objective part = objective_of(s, &c, x, false);
+    size_t bytes = (2 * (size_t)o->parents + 1) * sizeof *values;
+    bool ok = tc_to_host(s, part.values, TC_F64, values, bytes) || tc_check(s, e);
     if (ok)
         objective_total(o, values, &losses);
     *loss = losses.total;
@@ -333,24 +343,61 @@ static bool check_gradient(struct optimize *o, int directions, struct err *e)
     const double h = 1e-6;
     tc_scope *s = o->scope;
     tc_tensor *z = o->now.z, *gradient;
-    struct optimize_losses losses;
-    bool finite, ok;
+    struct optimize_slope slope;
+    bool ok;
     tc_tensor *p0 = before_codebook(s, o, z), *q0 = candidate_quantize(s, o, z);
     keep(s, "decoded", candidate_picture(s, o, q0));
     double *slopes = keep_bytes("slopes", FILE_F64, SHAPE(directions, 2));
-    ok = optimize_differentiate(o, s, &gradient, &losses, &finite) || tc_check(s, e);
+    ok = optimize_differentiate(s, 1, &o, &gradient, &slope) || tc_check(s, e);
     tc_rng *rng = tc_rng_new(s, 1);
     for (int i = 0; ok && i < directions; i++) {
         struct tc_shape shape = SHAPE(1, tc_size(z, 1), tc_size(z, 2), tc_size(z, 3));
         tc_tensor *d = tc_cast(s, tc_randn(s, rng, shape), o->dtype);
-        tc_tensor *slope = tc_reshape(s, tc_mul(s, gradient, d), SHAPE(-1));
+        tc_tensor *along = tc_reshape(s, tc_mul(s, gradient, d), SHAPE(-1));
         double above = 0, below = 0;
-        ok = tc_to_host(s, tc_sum(s, slope, 0), TC_F64, &slopes[2 * i], 8) &&
+        ok = tc_to_host(s, tc_sum(s, along, 0), TC_F64, &slopes[2 * i], 8) &&
              surrogate(o, tc_add(s, z, tc_scale(s, d, h)), p0, q0, &above, e) &&
              surrogate(o, tc_add(s, z, tc_scale(s, d, -h)), p0, q0, &below, e);
         slopes[2 * i + 1] = (above - below) / (2 * h);
     }
     return ok && tc_check(s, e);
+}
+
+/* Several cases, computed together: each has its part of the parents and a random seed of
+ * its own; the second is the one that is poisoned. Losses: [epochs,cases,1+2M] */
+static bool run_together(tc_scope *root, const struct job *job,
+                         const struct optimize_networks *networks, int count,
+                         const struct image *parents, struct err *e)
+{
+    static const char *const ends[] = {"end/0", "end/1", "end/2", "end/3"};
+    struct optimize *cases[4] = {NULL};
+    struct optimize_row rows[4];
+    int own = count / job->together;
+    bool ok = job->together <= 4;
+    for (int g = 0; ok && g < job->together; g++) {
+        struct optimize_settings t = job->settings;
+        t.random_seed += (uint64_t)g;
+        cases[g] = optimize_open(root, networks, &t, own, parents + g * own,
+                                 parents[0].height, parents[0].width, NULL, e);
+        ok = cases[g] != NULL;
+    }
+    double *losses = keep_bytes("losses", FILE_F64,
+                                SHAPE(job->settings.epochs, job->together, 1 + 2 * own));
+    for (int64_t i = 0; ok && i < job->settings.epochs; i++) {
+        if (job->poison && i == job->poison)
+            cases[1]->now.z = tc_scale(cases[1]->scope, cases[1]->now.z, NAN);
+        if (job->poison_kept && i == job->poison)
+            cases[1]->kept.z = tc_scale(cases[1]->scope, cases[1]->kept.z, NAN);
+        memset(rows, 0, sizeof rows);
+        ok = optimize_epochs(job->together, cases, rows, e);
+        for (int g = 0; ok && g < job->together; g++, losses += 1 + 2 * own)
+            put_losses(losses, &rows[g].losses, own);
+    }
+    for (int g = 0; g < job->together && cases[g]; g++) {
+        keep(cases[g]->scope, ends[g], cases[g]->now.z);
+        optimize_close(cases[g]);
+    }
+    return ok && tc_check(root, e);
 }
 
 static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file *inputs,
@@ -362,6 +409,7 @@ static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file 
     struct image parents[OPTIMIZE_MAX_PARENTS] = {{0}};
     struct optimize_networks networks = {&vqgan, &clip, &perceptual};
     struct optimize *o = NULL;
+    struct str text = {0};
     int count = 0;
     bool found = true;
     bool ok = read_parents(inputs, parents, &count, e) &&
@@ -371,11 +419,14 @@ static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file 
               vqgan_load(&vqgan, root, job->dtype, e) &&
               clip_load(&clip, root, job->dtype, e) &&
               perceptual_load(&perceptual, root, job->dtype, e);
+    if (ok && job->together) {
+        ok = run_together(root, job, &networks, count, parents, e);
+        goto done;
+    }
     if (ok)
         o = optimize_open(root, &networks, &job->settings, count, parents,
                           parents[0].height, parents[0].width, NULL, e);
     ok = o != NULL;
-    struct str text = {0};
     if (ok && job->restore)
         ok = optimize_restore(o, job->restore, "driver", &text, &found, NULL, e);
     if (ok) {
@@ -385,6 +436,7 @@ static bool run_optimize(tc_scope *root, char **paths, const struct tensor_file 
         ok = job->directions ? check_gradient(o, job->directions, e)
                              : found && loop(job, o, e) && finish(o, job, e);
     }
+done:
     str_free(&text);
     optimize_close(o);
     perceptual_close(&perceptual);

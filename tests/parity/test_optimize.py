@@ -165,9 +165,12 @@ class Reference:
                 b = embed(self.clip, self.crops(parent[None], epoch))
             clip.append(self.clip_loss(a, b))
             perceptual.append(self.lpips(2 * x - 1, 2 * parent[None] - 1).sum())
+        x = F.pad(x, (0, 1, 0, 1), "replicate")  # tv_loss of CLIP-guided diffusion
+        across, down = x[..., :-1, 1:] - x[..., :-1, :-1], x[..., 1:, :-1] - x[..., :-1, :-1]
+        variation = (across ** 2 + down ** 2).mean([1, 2, 3]).sum()
         total = sum(c * (self.t["clip_weight"] * k + self.t["perceptual_weight"] * p)
                     for c, k, p in zip(self.shares, clip, perceptual))
-        return total, clip, perceptual
+        return total + self.t.get("tv_weight", 0) * variation, clip, perceptual
 
     def run(self, epochs):
         codebook, rows = self.vqgan.quantize.embedding.weight, []
@@ -199,6 +202,7 @@ class Reference:
     pytest.param({"perceptual": "l2", "perceptual_weight": 1}, False, id="l2"),
     pytest.param({"decay_every": 3, "seed": "input", "rate": 0.05}, False, id="decay"),
     pytest.param({"crop_batch": 4}, False, id="crops in batches of 4"),
+    pytest.param({"tv_weight": 2}, False, id="total variation"),
     pytest.param({"crops": "1x1,8x0.25,16x0.125", "pool": 50, "dtype": "f32"}, True,
                  id="full size, fp32", marks=pytest.mark.full),
 ])
@@ -227,6 +231,79 @@ def test_stopping_and_going_on_gives_the_same_bytes(setup):
     assert torch.equal(torch.cat([first["losses"], rest["losses"]]), whole["losses"])
     assert torch.equal(rest["end"], whole["end"])
     assert torch.equal(rest["picture"], whole["picture"])
+
+
+def relative(found, expected):
+    return ((found - expected).abs() / expected.abs()).max().item()
+
+
+@pytest.mark.parametrize("given", [{}, {"pairing": "all"}, {"augment": 31}],
+                         ids=["aligned", "all pairs", "augmented"])
+def test_crops_in_chunks_equal_one_batch(setup, observe, request, given):
+    """Sums in another order: nothing else. In f64, over epochs that amplify rounding."""
+    s, t = setup(), settings(epochs=8, **given)
+    whole = s.run(t)["losses"]
+    for size in (1, 4):
+        error = relative(s.run(t, f"crop_batch={size}")["losses"], whole)
+        observe("optimize", request.node.callspec.id, f"chunks of {size}", error, 1e-9)
+        assert error <= 1e-9
+
+
+@pytest.mark.parametrize("given, limit", [
+    ({}, 1e-9), ({"augment": 31, "crop_batch": 7, "tv_weight": 1, "average": 0.9}, 1e-9),
+    ({"layer": "preconv", "pairing": "all"}, 1e-9), ({"dtype": "f32"}, 1e-3)],
+    ids=["defaults", "everything else", "preconv, all pairs", "fp32"])
+def test_cases_together_equal_one_at_a_time(setup, observe, request, given, limit):
+    """Kernels may round otherwise in a larger batch: nothing else."""
+    s, t = setup(parents=6), settings(epochs=6, **given)
+    together, parents = s.run(t, "together=3"), s.parents
+    for g in range(3):
+        s.parents = parents[2 * g:2 * g + 2]
+        alone = s.run(t, f"random_seed={42 + g}")
+        error = relative(together["losses"][:, g], alone["losses"])
+        observe("optimize", request.node.callspec.id, f"case {g} of 3 together", error, limit)
+        assert error <= limit
+
+
+@pytest.mark.parametrize("more", [[], ["poison_kept=1"]], ids=["survived", "given up"])
+def test_a_case_that_breaks_leaves_the_others_alone(setup, more):
+    s, t = setup(parents=6), settings(epochs=15)
+    whole, broken = s.run(t, "together=3"), s.run(t, "together=3", "poison=5", *more)
+    assert torch.isnan(broken["losses"][5:9, 1, 0]).all()
+    for g in (0, 2):  # once it has left, the batch is smaller and may round otherwise
+        assert torch.equal(broken["losses"][:9, g], whole["losses"][:9, g])
+        assert relative(broken["losses"][:, g], whole["losses"][:, g]) < 1e-9
+    last = broken["losses"][-1, 1, 0]
+    assert last == 0 if more else torch.isfinite(last) and last > 0
+
+
+def test_augmentations_change_losses_epoch_by_epoch(setup):
+    s = setup()
+    plain = s.run(settings(epochs=2))["losses"][:, 0]
+    for kind in (1, 2, 4, 8, 16):
+        changed = s.run(settings(epochs=2, augment=kind))["losses"][:, 0]
+        assert (changed != plain).all(), kind
+        assert ((changed / plain - 1).abs() < 0.5).all(), kind
+
+
+def test_the_average_counts_each_step_for_a_part_of_the_next(setup):
+    s = setup()
+    ends = [s.run(settings(epochs=n, average=0.8)) for n in (1, 2, 3)]
+    z1, z2, z3 = (e["end"] for e in ends)
+    assert torch.equal(ends[0]["shown"], z1)
+    weights = torch.tensor([0.64, 0.8, 1], dtype=torch.float64)
+    expected = sum(w * z for w, z in zip(weights / weights.sum(), (z1, z2, z3)))
+    assert torch.allclose(ends[2]["shown"], expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(s.run(settings(epochs=3))["end"], z3), "the way itself is the same"
+    assert (ends[2]["picture"] != s.run(settings(epochs=3))["picture"]).any()
+
+
+def test_an_average_is_saved_with_the_rest(setup):
+    s, t = setup(), settings(epochs=6, average=0.9)
+    whole, state = s.run(t), s.folder / "state"
+    s.run(t, "until=3", f"save={state}", name="first")
+    rest = s.run(t, f"restore={state}", name="rest")
+    assert torch.equal(rest["shown"], whole["shown"])
 
 
 def flip(path):
@@ -296,6 +373,7 @@ def test_settings_that_cannot_be_are_refused(setup, given, message):
     {"distance": "spherical"}, {"distance": "cosine"}, {"distance": "mse"},
     {"pairing": "all"}, {"distance": "mse", "pairing": "all"}, {"perceptual": "l2"},
     {"clip_weight": 0}, {"perceptual_weight": 0}, {"crop_batch": 3}, {"seed": "input"},
+    {"augment": 15}, {"augment": 16}, {"tv_weight": 3},
 ], ids=lambda given: ", ".join(map(str, given.values())) if len(given) > 1 else
     " ".join(f"{k} {v}" for k, v in given.items()))
 def test_gradient_against_central_differences(setup, observe, request, layer, given):

@@ -74,7 +74,8 @@ def test_what_is_written(optimize, record, tmp_path):
         "seed": "noise", "seed_sha256": None, "random_seed": 42, "epochs": EPOCHS,
         "lr": 0.35, "lr_decay": 0.9, "lr_decay_every": 100, "clip_weight": 1,
         "perceptual_weight": 0.1, "crops": "1x1,3x0.5", "crop_pairing": "aligned",
-        "clip_distance": "spherical", "perceptual": "lpips"}
+        "clip_distance": "spherical", "perceptual": "lpips", "augment": [],
+        "tv_weight": 0, "average": 0}
     assert texts(run / "optimize" / "001.png")["optimize"]["random_seed"] == 43
     columns = pixels(run / "figure.png").shape[1] // pixels(run / "optimize/000.png").shape[1]
     assert columns >= 2 + 3 + 1
@@ -108,9 +109,45 @@ def test_losses_and_verdict(optimize, record, tmp_path):
     assert f"% {side} the best baseline" in verdict[0] and "model1" in verdict[0]
 
 
+def test_options_of_vqgan_clip_users(optimize, record, tmp_path):
+    optimize("run", "--preset", "crowson", "--augment", "all", "--tv-weight", 0.5,
+             "--average", 0.9, epochs=3)
+    made = texts(tmp_path / "run/optimize/000.png")["optimize"]
+    assert (made["lr"], made["lr_decay"], made["crop_pairing"]) == (0.05, 1, "all")
+    assert made["crops"] == "1x1,3x0.5", "the command line wins"
+    assert made["augment"] == ["flip", "affine", "perspective", "jitter", "noise"]
+    assert made["tv_weight"] == 0.5 and made["average"] == 0.9
+    options = record(tmp_path / "run")["options"]
+    assert options["preset"] == "crowson" and options["lr"] == 0.05
+    for row in losses(tmp_path / "run/optimize/001_losses.csv"):
+        parts = [float(row[f"clip_{m}"]) + 0.1 * float(row[f"perceptual_{m}"])
+                 for m in ("model0", "model1")]
+        whole = sum(parts) / 2 + 0.5 * float(row["variation"])
+        assert float(row["total"]) == pytest.approx(whole, rel=1e-5)
+
+
+def test_cases_in_a_batch(optimize, record, tmp_path):
+    """Each ends as it does alone, up to rounding: a step of a picture's values at most."""
+    alone, batch = tmp_path / "alone", tmp_path / "batch"
+    optimize("alone", epochs=6)
+    result = optimize("batch", "--batch", 2, epochs=6)
+    assert [path.removeprefix(str(batch)) for path in result.stdout.splitlines()] == [
+        f"/optimize/{name}.png" for name in ("000", "000_best", "001", "001_best")]
+    names = sorted(path.name for path in (alone / "optimize").iterdir())
+    assert names == sorted(path.name for path in (batch / "optimize").iterdir())
+    for name in names:
+        first, second = alone / "optimize" / name, batch / "optimize" / name
+        if name.endswith(".csv"):
+            for a, b in zip(losses(first), losses(second), strict=True):
+                assert float(a["total"]) == pytest.approx(float(b["total"]), rel=1e-3)
+        else:
+            assert abs(pixels(first) - pixels(second)).mean() < 1
+    assert [o["case"] for o in record(batch)["optimize"]] == ["000", "001"]
+
+
 def test_same_command_same_bytes(optimize, tmp_path):
     for name in "12":
-        optimize(name, "--seed", "gaussian", "--layer", "postquant")
+        optimize(name, "--seed", "gaussian", "--layer", "postquant", "--augment", "all")
     first = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.*")
                    if path.name != "run.json")
     assert len(first) == 2 * 6 + 4 + 3

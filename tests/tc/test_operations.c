@@ -123,6 +123,16 @@ static void shapes(void)
     SAME(tc_zeros(root, TC_F32, SHAPE(2)), 0, 0);
 }
 
+static void samples_of_pictures(void)
+{
+    tc_tensor *x = tc_reshape(root, ROW(1, 2, 3, 4), SHAPE(1, 1, 2, 2));
+    /* the four centres, the middle, and beyond the right edge */
+    tc_tensor *centres = ROW(-0.5, -0.5, 0.5, -0.5, -0.5, 0.5, 0.5, 0.5);
+    SAME(tc_grid_sample(root, x, tc_reshape(root, centres, SHAPE(1, 2, 2, 2))), 1, 2, 3, 4);
+    tc_tensor *others = ROW(0, 0, 3, -0.5);
+    SAME(tc_grid_sample(root, x, tc_reshape(root, others, SHAPE(1, 1, 2, 2))), 2.5, 2);
+}
+
 static void conversions(void)
 {
     CHECK_INT(tc_dtype_of(tc_cast(root, ROW(1), TC_BF16)), TC_BF16);
@@ -230,6 +240,7 @@ int main(void)
     RUN(combinations_leave_out_zero_terms);
     RUN(activations);
     RUN(shapes);
+    RUN(samples_of_pictures);
     RUN(conversions);
     RUN(layers);
     RUN(attention);
