@@ -616,6 +616,11 @@ bool record_stop(struct record *r, struct err *e)
     return true;
 }
 
+bool record_await_weights(struct record_state *s, struct err *e)
+{
+    return weight_hashes_wait(s->hashes, e) && note_weights(s, e);
+}
+
 bool record_complete(struct record *r, struct err *e)
 {
     struct record_state *s = r->state;
@@ -623,7 +628,7 @@ bool record_complete(struct record *r, struct err *e)
     for (int i = 0; i < s->cell_count; i++)
         if (strcmp(s->cells[i].state, "done") != 0)
             s->state = "failed";
-    if (!weight_hashes_wait(s->hashes, e) || !note_weights(s, e) || !publish(r, e))
+    if (!record_await_weights(s, e) || !publish(r, e))
         return false;
     journal_remove(&s->journal);
     return true;

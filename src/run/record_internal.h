@@ -72,6 +72,9 @@ void record_write_all(const struct record_state *s, struct json_writer *w);
  * began with. Waits for them. */
 bool record_check_weights(struct record_state *s, struct err *e);
 
+/* Waits until the hash of every weight file is known. */
+bool record_await_weights(struct record_state *s, struct err *e);
+
 /* A copy of a record's object as text, in `*out`. */
 bool record_take_json(char **out, struct str *json, struct err *e);
 

@@ -133,7 +133,7 @@ bool report_write(struct record *r, const struct report *report, struct err *e)
 {
     int64_t each = cases_per_page(report);
     int pages = (int)((report->cases + each - 1) / each);
-    bool ok = weight_hashes_wait(r->state->hashes, e);
+    bool ok = record_await_weights(r->state, e);
     for (int page = 0; ok && page < pages; page++) {
         char name[32];
         struct report_page p = {.record = r,

@@ -60,13 +60,9 @@ static bool add_settings(struct str *out, const struct record_state *s, struct e
     return true;
 }
 
-static void add_network(struct str *out, const struct record_state *s,
-                        const struct network_entry *n)
+static void add_network(struct str *out, const struct network_entry *n)
 {
-    char hex[SHA256_HEX];
     for (int i = 0; i < n->file_count; i++) {
-        const struct weight_file *f = &n->files[i];
-        bool known = f->sha256[0] || weight_hashes_get(s->hashes, f->number, hex);
         str_add(out, "<tr><td>");
         html_add_text(out, n->role);
         if (strcmp(n->role, n->name) != 0) {
@@ -75,10 +71,7 @@ static void add_network(struct str *out, const struct record_state *s,
         }
         str_add(out, "</td><td>");
         html_add_text(out, n->files[i].inside);
-        str_addf(out, "</td><td class=\"hash\">%s</td></tr>\n",
-                 f->sha256[0] ? f->sha256
-                 : known      ? hex
-                              : "unknown");
+        str_addf(out, "</td><td class=\"hash\">%s</td></tr>\n", n->files[i].sha256);
     }
 }
 
@@ -95,7 +88,7 @@ static void add_networks(struct str *out, const struct record_state *s)
             "</summary>\n<table>\n<thead><tr><th scope=\"col\">network</th>"
             "<th scope=\"col\">file</th><th scope=\"col\">SHA-256</th></tr></thead>\n");
     for (int i = 0; i < s->network_count; i++)
-        add_network(out, s, &s->networks[i]);
+        add_network(out, &s->networks[i]);
     str_add(out, "</table></details>\n");
 }
 
