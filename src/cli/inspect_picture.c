@@ -81,13 +81,33 @@ static void add(struct str *out, const char *name, const char *value)
     str_add_shell(out, value);
 }
 
-/* A number or text of the record, as it is spelled there. */
+/* The names in an array, as an option takes several. */
+static bool add_names(struct str *out, const struct json *array, const char *name,
+                      struct err *e)
+{
+    struct str names = {0};
+    bool ok = true;
+    for (const struct json *item = array->child; ok && item; item = item->next) {
+        ok = item->kind == JSON_STRING ||
+             json_fail(item, e, "found another kind, expected a string");
+        if (ok)
+            str_addf(&names, "%s%s", names.size ? "," : "", item->text);
+    }
+    if (ok)
+        add(out, name, array->child ? str_text(&names) : "none");
+    str_free(&names);
+    return ok;
+}
+
+/* A number, a text or names of the record, as they are spelled there. */
 static bool add_field(struct str *out, const struct json *object, const char *key,
                       const char *name, struct err *e)
 {
     const struct json *value;
     if (!config_need(object, key, &value, e))
         return false;
+    if (value->kind == JSON_ARRAY)
+        return add_names(out, value, name, e);
     if (value->kind != JSON_STRING && value->kind != JSON_NUMBER)
         return json_fail(value, e, "found another kind, expected a number or a string");
     char text[64];
