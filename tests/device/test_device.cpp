@@ -30,6 +30,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 namespace
@@ -50,6 +51,7 @@ struct counts {
     int64_t waits;              // what an accelerator's host thread would wait for
     c10::CachingAllocator::Stat bytes;
     std::vector<int64_t> live_at_empty_cache;
+    std::mutex memory; // autograd frees in a thread of its own
 
     ~counts()
     {
@@ -96,12 +98,16 @@ void block_free(void *block)
     if (!block)
         return;
     char *base = static_cast<char *>(block) - HEADER;
-    counted.bytes.decrease(*reinterpret_cast<size_t *>(base));
+    {
+        std::lock_guard<std::mutex> guard(counted.memory);
+        counted.bytes.decrease(*reinterpret_cast<size_t *>(base));
+    }
     free(base);
 }
 
 bool must_fail(size_t bytes)
 {
+    std::lock_guard<std::mutex> guard(counted.memory);
     int64_t now = ++counted.allocations;
     if (now == fail_at || now >= setting("TEST_DEVICE_FAIL_FROM", INT64_MAX))
         return true;
@@ -121,7 +127,10 @@ struct allocator final : c10::DeviceAllocator {
             static_cast<char *>(aligned_alloc(64, (bytes + HEADER + 63) / 64 * 64));
         TORCH_CHECK(base, "test device: no host memory");
         *reinterpret_cast<size_t *>(base) = bytes;
-        counted.bytes.increase(bytes);
+        {
+            std::lock_guard<std::mutex> guard(counted.memory);
+            counted.bytes.increase(bytes);
+        }
         memset(base + HEADER, 0xff, bytes); // NaN: memory that nobody wrote shows
         return {base + HEADER, base + HEADER, &block_free, DEVICE};
     }

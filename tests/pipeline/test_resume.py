@@ -32,10 +32,14 @@ def start(build):
     """Starts the program; what it says comes through a pipe."""
     running = []
 
+    def heed():
+        for number in (signal.SIGINT, signal.SIGHUP): # nohup and & leave them ignored
+            signal.signal(number, signal.SIG_DFL)
+
     def run(*arguments, **options):
         process = subprocess.Popen([build / "diffens", *map(str, arguments)], text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, **options)
+                                   stderr=subprocess.PIPE, preexec_fn=heed, **options)
         running.append(process)
         return process
     yield run
