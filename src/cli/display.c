@@ -47,8 +47,7 @@ static void write_member(struct json_writer *w, const char *key, const char *tex
 static void show_note_json(const struct display *d, enum note_level level,
                            const char *line)
 {
-    static const char *const levels[] = {"warning", "info", "detail",
-                                         "finding"};
+    static const char *const levels[] = {"warning", "info", "detail", "finding"};
     struct str out = {0};
     struct json_writer w = {.out = &out};
     json_write_open_object(&w);

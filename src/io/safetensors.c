@@ -188,7 +188,8 @@ static bool read_tensor(struct reader *r, const struct json_token *key)
         return err_set(r->e, ERR_INPUT,
                        "found more than %d tensors, expected at most that",
                        LIMIT_TENSORS);
-    struct tensor_entry entry = {.name = str_dup(key->text), .part = r->part, .storage = -1};
+    struct tensor_entry entry = {
+        .name = str_dup(key->text), .part = r->part, .storage = -1};
     if (!entry.name)
         return err_set(r->e, ERR_MEMORY, "out of memory for tensor names");
     if (!read_fields(r, &entry)) {

@@ -9,8 +9,8 @@
 #include "stages/optimizing.h"
 #include "stages/parents.h"
 #include "stages/plan.h"
-#include "stages/summary.h"
 #include "stages/sheet.h"
+#include "stages/summary.h"
 
 static tc_scope *open_device(const struct run *run, struct err *e)
 {

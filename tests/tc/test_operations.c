@@ -128,7 +128,8 @@ static void samples_of_pictures(void)
     tc_tensor *x = tc_reshape(root, ROW(1, 2, 3, 4), SHAPE(1, 1, 2, 2));
     /* the four centres, the middle, and beyond the right edge */
     tc_tensor *centres = ROW(-0.5, -0.5, 0.5, -0.5, -0.5, 0.5, 0.5, 0.5);
-    SAME(tc_grid_sample(root, x, tc_reshape(root, centres, SHAPE(1, 2, 2, 2))), 1, 2, 3, 4);
+    SAME(tc_grid_sample(root, x, tc_reshape(root, centres, SHAPE(1, 2, 2, 2))), 1, 2, 3,
+         4);
     tc_tensor *others = ROW(0, 0, 3, -0.5);
     SAME(tc_grid_sample(root, x, tc_reshape(root, others, SHAPE(1, 1, 2, 2))), 2.5, 2);
 }
