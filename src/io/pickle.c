@@ -90,20 +90,24 @@ static const uint8_t *take_line(struct machine *m, size_t *size)
 
 /* The stack */
 
+static bool grow(struct machine *m, size_t room)
+{
+    struct pickle_value **stack = realloc(m->stack, room * sizeof *stack);
+    if (!stack)
+        return err_set(m->e, ERR_MEMORY, "out of memory for a stack of %zu", room);
+    m->stack = stack;
+    m->stack_room = room;
+    return true;
+}
+
 static bool push(struct machine *m, struct pickle_value *value)
 {
     if (!value)
         return fail_value(m);
     if (m->depth == LIMIT_PICKLE_STACK)
         return fail(m, "found more than %d values on the stack", LIMIT_PICKLE_STACK);
-    if (m->depth == m->stack_room) {
-        size_t room = m->stack_room ? 2 * m->stack_room : 256;
-        struct pickle_value **stack = realloc(m->stack, room * sizeof *stack);
-        if (!stack)
-            return err_set(m->e, ERR_MEMORY, "out of memory for a stack of %zu", room);
-        m->stack = stack;
-        m->stack_room = room;
-    }
+    if (m->depth == m->stack_room && !grow(m, 2 * m->stack_room))
+        return false;
     m->stack[m->depth++] = value;
     return true;
 }
@@ -629,7 +633,8 @@ bool pickle_read(struct pickle *p, const void *bytes, size_t size, struct err *e
     p->budget = (size_t)(budget < LIMIT_PICKLE_VALUES ? budget : LIMIT_PICKLE_VALUES);
     struct err cause = {0};
     struct machine m = {.p = p, .bytes = bytes, .size = size, .e = &cause};
-    bool ok = run(&m);
+    /* Room from the start: pointers into an empty stack are pointers too. */
+    bool ok = grow(&m, 256) && run(&m);
     free(m.stack);
     free(m.memo);
     if (ok)
