@@ -125,7 +125,7 @@ static bool decode_png(struct image *image, const uint8_t *bytes, size_t size,
                        (long long)width, (long long)height);
     if (!r.pixels)
         return err_set(e, ERR_INPUT, "found a damaged picture (%s), expected a whole PNG",
-                       r.reason);
+                       STR_SHOW(r.reason));
     bool ok = image_new(image, r.width, r.height, e);
     if (ok)
         to_rgb(&r, image);

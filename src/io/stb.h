@@ -11,7 +11,7 @@ struct stb_result {
     uint8_t *pixels; /* [height,width,channels], for free(); NULL on failure */
     int width, height, channels;
     bool out_of_memory; /* malloc failed; not set where `most` was the reason */
-    const char *reason; /* stb's own words */
+    const char *reason; /* may quote bytes of the file; "" where there are pixels */
 };
 
 /* Decodes `bytes`. No allocation may be larger than `most` bytes. */
