@@ -36,12 +36,6 @@ static void write_log(struct display *d, const char *line)
         d->log_errno = errno;
 }
 
-static void write_member(struct json_writer *w, const char *key, const char *text)
-{
-    json_write_key(w, key);
-    json_write_string(w, text);
-}
-
 /* Notes */
 
 static void show_note_json(const struct display *d, enum note_level level,
@@ -51,11 +45,10 @@ static void show_note_json(const struct display *d, enum note_level level,
     struct str out = {0};
     struct json_writer w = {.out = &out};
     json_write_open_object(&w);
-    write_member(&w, "type", "note");
-    json_write_key(&w, "seconds");
-    json_write_double(&w, seconds_since(&d->started));
-    write_member(&w, "level", levels[level]);
-    write_member(&w, "text", line);
+    json_member_text(&w, "type", "note");
+    json_member_double(&w, "seconds", seconds_since(&d->started));
+    json_member_text(&w, "level", levels[level]);
+    json_member_text(&w, "text", line);
     json_write_close(&w);
     fprintf(stderr, "%s\n", str_text(&out));
     str_free(&out);
@@ -162,11 +155,10 @@ void display_error(const struct options *o, const struct err *e)
         return;
     }
     json_write_open_object(&w);
-    write_member(&w, "type", kind);
-    json_write_key(&w, "status");
-    json_write_int(&w, e->code);
-    write_member(&w, "text", e->message);
-    write_member(&w, "hint", e->hint);
+    json_member_text(&w, "type", kind);
+    json_member_int(&w, "status", e->code);
+    json_member_text(&w, "text", e->message);
+    json_member_text(&w, "hint", e->hint);
     json_write_close(&w);
     fprintf(stderr, "%s\n", str_text(&out));
     str_free(&out);

@@ -227,24 +227,6 @@ static void write_text(const struct findings *f, struct str *out)
 
 /* JSON */
 
-static void write_string(struct json_writer *w, const char *key, const char *text)
-{
-    json_write_key(w, key);
-    json_write_string(w, text);
-}
-
-static void write_int(struct json_writer *w, const char *key, int64_t number)
-{
-    json_write_key(w, key);
-    json_write_int(w, number);
-}
-
-static void write_bool(struct json_writer *w, const char *key, bool truth)
-{
-    json_write_key(w, key);
-    json_write_bool(w, truth);
-}
-
 static void write_devices(struct json_writer *w, const struct findings *f)
 {
     json_write_key(w, "devices");
@@ -252,12 +234,12 @@ static void write_devices(struct json_writer *w, const struct findings *f)
     for (int i = 0; i < f->device_count; i++) {
         const struct device *d = &f->devices[i];
         json_write_open_object(w);
-        write_string(w, "name", d->name);
-        write_bool(w, "usable", !d->failure[0]);
+        json_member_text(w, "name", d->name);
+        json_member_bool(w, "usable", !d->failure[0]);
         if (d->failure[0])
-            write_string(w, "problem", d->failure);
-        write_int(w, "memory_free", d->failure[0] ? -1 : d->memory.free);
-        write_int(w, "memory_total", d->failure[0] ? -1 : d->memory.total);
+            json_member_text(w, "problem", d->failure);
+        json_member_int(w, "memory_free", d->failure[0] ? -1 : d->memory.free);
+        json_member_int(w, "memory_total", d->failure[0] ? -1 : d->memory.total);
         json_write_close(w);
     }
     json_write_close(w);
@@ -270,11 +252,11 @@ static void write_ensembles(struct json_writer *w, const struct findings *f)
     for (int i = 0; i < f->ensemble_count; i++) {
         const struct ensemble_state *state = &f->ensembles[i];
         json_write_open_object(w);
-        write_string(w, "name", state->name);
-        write_bool(w, "complete", state->whole);
-        write_int(w, "bytes", (int64_t)state->bytes);
+        json_member_text(w, "name", state->name);
+        json_member_bool(w, "complete", state->whole);
+        json_member_int(w, "bytes", (int64_t)state->bytes);
         if (!state->whole)
-            write_string(w, "problem", state->problem);
+            json_member_text(w, "problem", state->problem);
         json_write_close(w);
     }
     json_write_close(w);
@@ -284,21 +266,21 @@ static void write_json(const struct findings *f, struct str *out)
 {
     struct json_writer w = {.out = out, .indent = 2};
     json_write_open_object(&w);
-    write_string(&w, "version", DIFFENS_VERSION);
-    write_string(&w, "libtorch", tc_version());
-    write_string(&w, "processor", f->machine.processor);
-    write_string(&w, "cpu_features", f->machine.features);
-    write_string(&w, "libtorch_cpu", tc_cpu_capability());
-    write_int(&w, "processors", f->machine.processors);
-    write_int(&w, "threads", f->threads);
-    write_string(&w, "built_for", f->accelerator ? f->accelerator : "cpu");
-    write_int(&w, "accelerators", f->accelerator_count);
+    json_member_text(&w, "version", DIFFENS_VERSION);
+    json_member_text(&w, "libtorch", tc_version());
+    json_member_text(&w, "processor", f->machine.processor);
+    json_member_text(&w, "cpu_features", f->machine.features);
+    json_member_text(&w, "libtorch_cpu", tc_cpu_capability());
+    json_member_int(&w, "processors", f->machine.processors);
+    json_member_int(&w, "threads", f->threads);
+    json_member_text(&w, "built_for", f->accelerator ? f->accelerator : "cpu");
+    json_member_int(&w, "accelerators", f->accelerator_count);
     write_devices(&w, f);
     write_ensembles(&w, f);
-    write_int(&w, "disk_free", f->machine.disk_free);
-    write_bool(&w, "ffmpeg", f->machine.ffmpeg);
-    write_string(&w, "locale", f->machine.locale);
-    write_bool(&w, "ready", usable(f) && devices_usable(f) > 0);
+    json_member_int(&w, "disk_free", f->machine.disk_free);
+    json_member_bool(&w, "ffmpeg", f->machine.ffmpeg);
+    json_member_text(&w, "locale", f->machine.locale);
+    json_member_bool(&w, "ready", usable(f) && devices_usable(f) > 0);
     json_write_close(&w);
     str_add(out, "\n");
 }

@@ -23,7 +23,7 @@ static bool read_record(struct json_document *d, const char *path, bool *run,
     *run = folder || str_ends_with(path, ".json");
     if (*run) {
         char *file = folder ? str_path(path, RUN_RECORD) : str_dup(path);
-        bool ok = file ? json_read(d, file, LIMIT_JSON_PROMPTS, e)
+        bool ok = file ? json_read(d, file, LIMIT_JSON_RECORD, e)
                        : err_set(e, ERR_MEMORY, "no host memory for a record");
         free(file);
         return ok;

@@ -4,7 +4,6 @@
 #include "cli/options_json.h"
 #include "cli/parse.h"
 #include "io/config.h"
-#include "io/limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,8 +302,8 @@ bool inspect_run_text(struct str *out, const struct json *record, struct err *e)
                                             "dtype",   "threads", NULL};
     const struct json *cells, *cases, *models, *ensemble;
     struct str command = {0};
-    if (!config_need_array(record, "cells", 0, LIMIT_JSON_VALUES, &cells, e) ||
-        !config_need_array(record, "cases", 0, LIMIT_JSON_VALUES, &cases, e) ||
+    if (!config_need_array(record, "cells", 0, SIZE_MAX, &cells, e) ||
+        !config_need_array(record, "cases", 0, SIZE_MAX, &cases, e) ||
         !config_need_array(record, "models", 1, OPTIONS_MAX_MODELS, &models, e) ||
         !config_need_object(record, "ensemble", &ensemble, e))
         return false;

@@ -15,46 +15,30 @@
 static void write_network(const struct survey_network *n, struct json_writer *w)
 {
     json_write_open_object(w);
-    json_write_key(w, "name");
-    json_write_string(w, n->name);
-    json_write_key(w, "class");
-    json_write_string(w, n->class_name);
-    json_write_key(w, "path");
-    json_write_string(w, n->path);
-    json_write_key(w, "tensors");
-    json_write_int(w, n->tensors);
-    json_write_key(w, "unused_tensors");
-    json_write_int(w, n->unused);
-    json_write_key(w, "parameters");
-    json_write_int(w, n->parameters);
-    json_write_key(w, "bytes");
-    json_write_uint(w, n->bytes);
-    json_write_key(w, "dtypes");
-    json_write_string(w, n->dtypes);
-    if (n->nonfinite >= 0) {
-        json_write_key(w, "nonfinite");
-        json_write_int(w, n->nonfinite);
-    }
+    json_member_text(w, "name", n->name);
+    json_member_text(w, "class", n->class_name);
+    json_member_text(w, "path", n->path);
+    json_member_int(w, "tensors", n->tensors);
+    json_member_int(w, "unused_tensors", n->unused);
+    json_member_int(w, "parameters", n->parameters);
+    json_member_uint(w, "bytes", n->bytes);
+    json_member_text(w, "dtypes", n->dtypes);
+    if (n->nonfinite >= 0)
+        json_member_int(w, "nonfinite", n->nonfinite);
     json_write_close(w);
 }
 
 static void write_model(const struct survey_model *m, struct json_writer *w)
 {
     json_write_open_object(w);
-    json_write_key(w, "role");
-    json_write_string(w, m->role);
-    json_write_key(w, "name");
-    json_write_string(w, m->name);
-    json_write_key(w, "path");
-    json_write_string(w, m->path);
-    json_write_key(w, "complete");
-    json_write_bool(w, m->whole);
-    json_write_key(w, strcmp(m->role, "diffuser") == 0 ? "scheduler" : "kind");
-    json_write_string(w, m->detail);
-    if (m->prompt) {
-        json_write_key(w, "prompt");
-        json_write_string(w, m->prompt);
-    }
+    json_member_text(w, "role", m->role);
+    json_member_text(w, "name", m->name);
+    json_member_text(w, "path", m->path);
+    json_member_bool(w, "complete", m->whole);
+    json_member_text(w, strcmp(m->role, "diffuser") == 0 ? "scheduler" : "kind",
+                     m->detail);
+    if (m->prompt)
+        json_member_text(w, "prompt", m->prompt);
     json_write_key(w, "networks");
     json_write_open_array(w);
     for (int i = 0; i < m->network_count; i++)
@@ -65,18 +49,13 @@ static void write_model(const struct survey_model *m, struct json_writer *w)
 
 static void write_ensemble(const struct ensemble *s, struct json_writer *w)
 {
-    json_write_key(w, "name");
-    json_write_string(w, s->name);
+    json_member_text(w, "name", s->name);
     json_write_key(w, "pair");
     json_write_open_array(w);
     for (int i = 0; i < 2 && s->pair[0]; i++)
         json_write_string(w, s->pair[i]);
     json_write_close(w);
-    json_write_key(w, "example");
-    if (s->example)
-        json_write_string(w, s->example);
-    else
-        json_write_null(w);
+    json_member_text(w, "example", s->example);
 }
 
 static void write_problems(const struct survey *s, struct json_writer *w)
@@ -100,21 +79,16 @@ void models_write_json(const struct survey *s, struct json_writer *w)
     json_write_open_object(w);
     if (s->ensemble.name)
         write_ensemble(&s->ensemble, w);
-    json_write_key(w, "path");
-    json_write_string(w, s->path);
-    json_write_key(w, "complete");
-    json_write_bool(w, survey_is_whole(s));
-    json_write_key(w, "bytes");
-    json_write_uint(w, s->bytes);
+    json_member_text(w, "path", s->path);
+    json_member_bool(w, "complete", survey_is_whole(s));
+    json_member_uint(w, "bytes", s->bytes);
     json_write_key(w, "models");
     json_write_open_array(w);
     for (int i = 0; i < s->count; i++)
         write_model(&s->models[i], w);
     json_write_close(w);
-    if (s->weights) {
-        json_write_key(w, "checksums");
-        json_write_int(w, s->sums_recorded);
-    }
+    if (s->weights)
+        json_member_int(w, "checksums", s->sums_recorded);
     json_write_key(w, "problems");
     write_problems(s, w);
     json_write_close(w);
@@ -208,13 +182,15 @@ static void add_verdict(struct str *out, const struct survey *s)
                                 : "missing or broken");
 }
 
-/* Prints `out`, then says by the status whether everything is whole. */
-static bool finish(struct str *out, const char *what, bool whole, struct err *e)
+/* The first thing that is wrong, as an error. */
+static bool refuse(const struct survey *s, struct err *e)
 {
-    bool ok = help_print(out, e);
-    str_free(out);
-    return ok && (whole || err_set(e, ERR_INPUT, "%s: missing or broken; see above",
-                                   STR_SHOW(what)));
+    const char *text = str_text(&s->problems);
+    err_set(e, ERR_INPUT, "%.*s", (int)strcspn(text, "\n"), text);
+    if (s->problem_count > 1)
+        err_hint(e, "the first of %d problems; standard output has them all",
+                 s->problem_count);
+    return false;
 }
 
 static bool print_survey(const struct survey *s, const struct options *o, bool settings,
@@ -232,8 +208,9 @@ static bool print_survey(const struct survey *s, const struct options *o, bool s
             add_settings(&out, s);
         add_verdict(&out, s);
     }
-    return finish(&out, s->ensemble.name ? s->ensemble.name : s->path, survey_is_whole(s),
-                  e);
+    bool ok = help_print(&out, e);
+    str_free(&out);
+    return ok && (survey_is_whole(s) || refuse(s, e));
 }
 
 /* models list */
@@ -288,10 +265,8 @@ static void list_unreadable(struct list *l, const char *file, const char *messag
         return;
     }
     json_write_open_object(&l->json);
-    json_write_key(&l->json, "path");
-    json_write_string(&l->json, file);
-    json_write_key(&l->json, "complete");
-    json_write_bool(&l->json, false);
+    json_member_text(&l->json, "path", file);
+    json_member_bool(&l->json, "complete", false);
     json_write_key(&l->json, "problems");
     json_write_open_array(&l->json);
     json_write_string(&l->json, message);

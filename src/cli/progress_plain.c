@@ -57,21 +57,6 @@ void progress_add_plain(struct str *out, const struct progress_at *at,
         str_addf(out, ", %s left", progress_duration(left, text));
 }
 
-static void write_text(struct json_writer *w, const char *key, const char *text)
-{
-    json_write_key(w, key);
-    if (text)
-        json_write_string(w, text);
-    else
-        json_write_null(w);
-}
-
-static void write_int(struct json_writer *w, const char *key, int64_t number)
-{
-    json_write_key(w, key);
-    json_write_int(w, number);
-}
-
 static void write_known(struct json_writer *w, const char *key, double number, bool known)
 {
     json_write_key(w, key);
@@ -87,21 +72,21 @@ void progress_add_json(struct str *out, const struct progress_at *at,
     struct json_writer w = {.out = out};
     double rate = pace_rate(p, at), left = pace_left(p);
     json_write_open_object(&w);
-    write_text(&w, "type", "progress");
+    json_member_text(&w, "type", "progress");
     write_known(&w, "seconds", p->now, true);
-    write_text(&w, "stage", at->stage);
-    write_text(&w, "model", at->model);
-    write_text(&w, "case", at->cell);
-    write_int(&w, "cases", at->cell ? at->cells > 1 ? at->cells : 1 : 0);
-    write_int(&w, "step", at->step);
-    write_int(&w, "steps", at->steps);
-    write_int(&w, "done", at->done);
-    write_int(&w, "total", at->total);
+    json_member_text(&w, "stage", at->stage);
+    json_member_text(&w, "model", at->model);
+    json_member_text(&w, "case", at->cell);
+    json_member_int(&w, "cases", at->cell ? at->cells > 1 ? at->cells : 1 : 0);
+    json_member_int(&w, "step", at->step);
+    json_member_int(&w, "steps", at->steps);
+    json_member_int(&w, "done", at->done);
+    json_member_int(&w, "total", at->total);
     write_known(&w, "part", p->part, true);
-    write_text(&w, "unit", at->unit);
+    json_member_text(&w, "unit", at->unit);
     write_known(&w, "units_per_second", rate, rate > 0);
     write_known(&w, "seconds_left", left, left >= 0);
     write_known(&w, "device_bytes", (double)at->memory, at->memory > 0);
-    write_text(&w, "detail", at->detail);
+    json_member_text(&w, "detail", at->detail);
     json_write_close(&w);
 }

@@ -186,3 +186,38 @@ void json_write_value(struct json_writer *w, const struct json *value)
         break;
     }
 }
+
+/* Members */
+
+void json_member_text(struct json_writer *w, const char *key, const char *text)
+{
+    json_write_key(w, key);
+    if (text)
+        json_write_string(w, text);
+    else
+        json_write_null(w);
+}
+
+void json_member_int(struct json_writer *w, const char *key, int64_t number)
+{
+    json_write_key(w, key);
+    json_write_int(w, number);
+}
+
+void json_member_uint(struct json_writer *w, const char *key, uint64_t number)
+{
+    json_write_key(w, key);
+    json_write_uint(w, number);
+}
+
+void json_member_double(struct json_writer *w, const char *key, double number)
+{
+    json_write_key(w, key);
+    json_write_double(w, number);
+}
+
+void json_member_bool(struct json_writer *w, const char *key, bool truth)
+{
+    json_write_key(w, key);
+    json_write_bool(w, truth);
+}

@@ -40,6 +40,13 @@ void json_write_spelled(struct json_writer *w, const char *text, size_t size);
 void json_write_bool(struct json_writer *w, bool truth);
 void json_write_null(struct json_writer *w);
 
+/* Members: a name and its value. A text that is NULL becomes null. */
+void json_member_text(struct json_writer *w, const char *key, const char *text);
+void json_member_int(struct json_writer *w, const char *key, int64_t number);
+void json_member_uint(struct json_writer *w, const char *key, uint64_t number);
+void json_member_double(struct json_writer *w, const char *key, double number);
+void json_member_bool(struct json_writer *w, const char *key, bool truth);
+
 struct json;
 
 /* A value that was read, and all that is in it. */

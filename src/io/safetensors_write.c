@@ -59,8 +59,7 @@ static bool add_tensor(struct json_writer *w, const struct safetensors_tensor *t
                        STR_SHOW(tensor->name));
     json_write_key(w, tensor->name);
     json_write_open_object(w);
-    json_write_key(w, "dtype");
-    json_write_string(w, file_dtype_name(tensor->dtype));
+    json_member_text(w, "dtype", file_dtype_name(tensor->dtype));
     json_write_key(w, "shape");
     json_write_open_array(w);
     for (int i = 0; i < tensor->rank; i++)
@@ -87,8 +86,7 @@ static bool make_header(struct str *header, const struct safetensors_tensor *ten
         json_write_key(&w, "__metadata__");
         json_write_open_object(&w);
         for (size_t i = 0; i < metadata_count; i++) {
-            json_write_key(&w, metadata[i].key);
-            json_write_string(&w, metadata[i].value);
+            json_member_text(&w, metadata[i].key, metadata[i].value);
         }
         json_write_close(&w);
     }

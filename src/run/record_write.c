@@ -4,27 +4,6 @@
 
 #include <string.h>
 
-static void write_text(struct json_writer *w, const char *key, const char *text)
-{
-    json_write_key(w, key);
-    if (text)
-        json_write_string(w, text);
-    else
-        json_write_null(w);
-}
-
-static void write_number(struct json_writer *w, const char *key, int64_t number)
-{
-    json_write_key(w, key);
-    json_write_int(w, number);
-}
-
-static void write_real(struct json_writer *w, const char *key, double number)
-{
-    json_write_key(w, key);
-    json_write_double(w, number);
-}
-
 static const char *noise_name(const struct options *o)
 {
     return o->noise == NOISE_SHARED ? "shared" : "independent";
@@ -34,13 +13,12 @@ static const char *noise_name(const struct options *o)
 static void write_drawing(struct json_writer *w, const struct options *o,
                           const struct record_cell *cell)
 {
-    write_text(w, "noise", noise_name(o));
+    json_member_text(w, "noise", noise_name(o));
     if (o->noise == NOISE_INDEPENDENT) {
-        json_write_key(w, "case_seed");
-        json_write_uint(w, cell->case_seed);
+        json_member_uint(w, "case_seed", cell->case_seed);
     }
-    write_number(w, "steps", o->steps);
-    write_real(w, "guidance", o->guidance);
+    json_member_int(w, "steps", o->steps);
+    json_member_double(w, "guidance", o->guidance);
 }
 
 /* What a mixture depends on beside its parents. */
@@ -49,11 +27,12 @@ static void write_mixing(struct json_writer *w, const struct options *o,
 {
     static const char *const dtypes[] = {"fp32", "fp32", "fp16", "bf16"};
     if (o->command == COMMAND_BLEND)
-        write_text(w, "mixing_dtype", dtypes[o->dtype]);
+        json_member_text(w, "mixing_dtype", dtypes[o->dtype]);
     if (!o->images)
         return;
-    write_text(w, "images", o->images[0] == '/' ? str_file_name(o->images) : o->images);
-    write_number(w, "case_index", cell->case_index);
+    json_member_text(w, "images",
+                     o->images[0] == '/' ? str_file_name(o->images) : o->images);
+    json_member_int(w, "case_index", cell->case_index);
 }
 
 static const char *seed_name(const struct options *o, const struct record_optimized *of)
@@ -82,80 +61,77 @@ static void write_optimizing(struct json_writer *w, const struct options *o,
     const struct option_optimize *t = &o->optimize;
     json_write_key(w, "optimize");
     json_write_open_object(w);
-    write_text(w, "seed", seed_name(o, of));
-    write_text(w, "seed_sha256", of->seed_sha256[0] ? of->seed_sha256 : NULL);
-    json_write_key(w, "random_seed");
-    json_write_uint(w, of->random_seed);
-    write_number(w, "epochs", t->epochs);
-    write_real(w, "lr", t->rate);
-    write_real(w, "lr_decay", t->decay);
-    write_number(w, "lr_decay_every", t->decay_every);
-    write_real(w, "clip_weight", t->clip_weight);
-    write_real(w, "perceptual_weight", t->perceptual_weight);
-    write_text(w, "crops", t->crops);
-    write_text(w, "crop_pairing", pairings[t->pairing]);
-    write_text(w, "clip_distance", distances[t->distance]);
-    write_text(w, "perceptual", of->perceptual);
+    json_member_text(w, "seed", seed_name(o, of));
+    json_member_text(w, "seed_sha256", of->seed_sha256[0] ? of->seed_sha256 : NULL);
+    json_member_uint(w, "random_seed", of->random_seed);
+    json_member_int(w, "epochs", t->epochs);
+    json_member_double(w, "lr", t->rate);
+    json_member_double(w, "lr_decay", t->decay);
+    json_member_int(w, "lr_decay_every", t->decay_every);
+    json_member_double(w, "clip_weight", t->clip_weight);
+    json_member_double(w, "perceptual_weight", t->perceptual_weight);
+    json_member_text(w, "crops", t->crops);
+    json_member_text(w, "crop_pairing", pairings[t->pairing]);
+    json_member_text(w, "clip_distance", distances[t->distance]);
+    json_member_text(w, "perceptual", of->perceptual);
     write_augment(w, t->augment);
-    write_real(w, "tv_weight", t->tv_weight);
-    write_real(w, "average", t->average);
+    json_member_double(w, "tv_weight", t->tv_weight);
+    json_member_double(w, "average", t->average);
     json_write_close(w);
 }
 
 static void write_parent(struct json_writer *w, const struct record_parent *p)
 {
-    write_text(w, "model", p->model);
+    json_member_text(w, "model", p->model);
     if (!p->prompt)
         return;
-    write_text(w, "prompt", p->prompt);
-    write_text(w, "negative", p->negative);
-    json_write_key(w, "seed");
-    json_write_uint(w, p->seed);
-    write_text(w, "scheduler", p->scheduler);
+    json_member_text(w, "prompt", p->prompt);
+    json_member_text(w, "negative", p->negative);
+    json_member_uint(w, "seed", p->seed);
+    json_member_text(w, "scheduler", p->scheduler);
 }
 
 /* Case, and the parent or the mixture. */
 static void write_cell(struct json_writer *w, const struct record_cell *cell)
 {
-    write_text(w, "case", cell->case_name);
+    json_member_text(w, "case", cell->case_name);
     if (cell->optimized.which)
-        write_text(w, "result", cell->optimized.which);
+        json_member_text(w, "result", cell->optimized.which);
     if (cell->optimized.which && strcmp(cell->optimized.which, "preview") == 0)
-        write_number(w, "epoch", cell->optimized.epoch);
+        json_member_int(w, "epoch", cell->optimized.epoch);
     if (!cell->layer)
         write_parent(w, &cell->parents[0]);
     if (cell->layer) {
-        write_text(w, "layer", cell->layer);
+        json_member_text(w, "layer", cell->layer);
         json_write_key(w, "parents");
         json_write_open_array(w);
         for (int i = 0; i < cell->parent_count; i++) {
             json_write_open_object(w);
-            write_real(w, "weight", cell->parents[i].weight);
+            json_member_double(w, "weight", cell->parents[i].weight);
             write_parent(w, &cell->parents[i]);
-            write_number(w, "height", cell->parents[i].height);
-            write_number(w, "width", cell->parents[i].width);
+            json_member_int(w, "height", cell->parents[i].height);
+            json_member_int(w, "width", cell->parents[i].width);
             json_write_close(w);
         }
         json_write_close(w);
     }
-    write_number(w, "height", cell->height);
-    write_number(w, "width", cell->width);
+    json_member_int(w, "height", cell->height);
+    json_member_int(w, "width", cell->width);
 }
 
 /* What made the numbers: not the folder, the time, the batch or the number of threads, so
  * that the same command makes the same bytes. */
 static void write_maker(const struct record_state *s, struct json_writer *w)
 {
-    write_text(w, "program", "diffens");
-    write_text(w, "version", DIFFENS_VERSION);
-    write_text(w, "libtorch", s->about.libtorch);
-    write_text(w, "device", s->device);
-    write_text(w, "dtype", s->dtype);
+    json_member_text(w, "program", "diffens");
+    json_member_text(w, "version", DIFFENS_VERSION);
+    json_member_text(w, "libtorch", s->about.libtorch);
+    json_member_text(w, "device", s->device);
+    json_member_text(w, "dtype", s->dtype);
     if (s->about.options->deterministic) {
-        json_write_key(w, "deterministic");
-        json_write_bool(w, true);
+        json_member_bool(w, "deterministic", true);
     }
-    write_text(w, "ensemble", s->about.ensemble);
+    json_member_text(w, "ensemble", s->about.ensemble);
 }
 
 static const char *kind(const struct record_cell *cell)
@@ -169,7 +145,7 @@ void record_write_cell(const struct record_state *s, const struct record_cell *c
     const struct options *o = s->about.options;
     json_write_open_object(w);
     write_maker(s, w);
-    write_text(w, "kind", kind(cell));
+    json_member_text(w, "kind", kind(cell));
     write_cell(w, cell);
     if (cell->parents[0].prompt)
         write_drawing(w, o, cell);
@@ -178,8 +154,8 @@ void record_write_cell(const struct record_state *s, const struct record_cell *c
     if (cell->optimized.which) {
         write_optimizing(w, o, &cell->optimized);
     } else if (cell->layer) {
-        json_write_key(w, "requantize");
-        json_write_bool(w, o->requantize && strcmp(cell->layer, "postquant") == 0);
+        json_member_bool(w, "requantize",
+                         o->requantize && strcmp(cell->layer, "postquant") == 0);
     }
     json_write_close(w);
 }
@@ -188,8 +164,8 @@ void record_write_figure(const struct record_state *s, struct json_writer *w)
 {
     json_write_open_object(w);
     write_maker(s, w);
-    write_text(w, "kind", "figure");
-    write_number(w, "pictures", s->cell_count);
+    json_member_text(w, "kind", "figure");
+    json_member_int(w, "pictures", s->cell_count);
     json_write_close(w);
 }
 
@@ -267,18 +243,17 @@ void record_write_parameters(const struct record_state *s, const struct record_c
 static void write_network(const struct network_entry *n, struct json_writer *w)
 {
     json_write_open_object(w);
-    write_text(w, "role", n->role);
-    write_text(w, "name", n->name);
-    write_text(w, "path", n->listed);
+    json_member_text(w, "role", n->role);
+    json_member_text(w, "name", n->name);
+    json_member_text(w, "path", n->listed);
     json_write_key(w, "files");
     json_write_open_array(w);
     for (int i = 0; i < n->file_count; i++) {
         const struct weight_file *f = &n->files[i];
         json_write_open_object(w);
-        write_text(w, "file", f->inside);
-        json_write_key(w, "size");
-        json_write_uint(w, f->size);
-        write_text(w, "sha256", f->sha256[0] ? f->sha256 : NULL);
+        json_member_text(w, "file", f->inside);
+        json_member_uint(w, "size", f->size);
+        json_member_text(w, "sha256", f->sha256[0] ? f->sha256 : NULL);
         json_write_close(w);
     }
     json_write_close(w);
@@ -289,7 +264,7 @@ static void write_ensemble(const struct record_state *s, struct json_writer *w)
 {
     json_write_key(w, "ensemble");
     json_write_open_object(w);
-    write_text(w, "name", s->about.ensemble);
+    json_member_text(w, "name", s->about.ensemble);
     json_write_key(w, "networks");
     json_write_open_array(w);
     for (int i = 0; i < s->network_count; i++)
@@ -301,17 +276,16 @@ static void write_ensemble(const struct record_state *s, struct json_writer *w)
 static void write_planned(const struct planned_cell *c, struct json_writer *w)
 {
     json_write_open_object(w);
-    write_text(w, "file", c->is.file);
+    json_member_text(w, "file", c->is.file);
     write_cell(w, &c->is);
     if (c->is.optimized.seed_sha256[0])
-        write_text(w, "seed_sha256", c->is.optimized.seed_sha256);
-    write_text(w, "state", c->state);
+        json_member_text(w, "seed_sha256", c->is.optimized.seed_sha256);
+    json_member_text(w, "state", c->state);
     if (c->sha256[0]) {
-        write_text(w, "sha256", c->sha256);
+        json_member_text(w, "sha256", c->sha256);
         if (c->pixels_sha256[0])
-            write_text(w, "pixels_sha256", c->pixels_sha256);
-        json_write_key(w, "seconds");
-        json_write_double(w, c->seconds);
+            json_member_text(w, "pixels_sha256", c->pixels_sha256);
+        json_member_double(w, "seconds", c->seconds);
     }
     json_write_close(w);
 }
@@ -334,7 +308,7 @@ static void write_sums(const struct record_state *s, struct json_writer *w)
     json_write_open_object(w);
     for (int i = 0; i < s->file_count; i++)
         if (s->files[i].sha256[0])
-            write_text(w, s->files[i].file, s->files[i].sha256);
+            json_member_text(w, s->files[i].file, s->files[i].sha256);
     json_write_close(w);
 }
 
@@ -356,9 +330,9 @@ static void write_shard(const struct record_state *s, struct json_writer *w)
         return;
     json_write_key(w, "shard");
     json_write_open_object(w);
-    write_number(w, "index", s->shard.index);
-    write_number(w, "count", s->shard.count);
-    write_number(w, "cases", s->total);
+    json_member_int(w, "index", s->shard.index);
+    json_member_int(w, "count", s->shard.count);
+    json_member_int(w, "cases", s->total);
     json_write_close(w);
 }
 
@@ -391,10 +365,10 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
 {
     const struct options *o = s->about.options;
     json_write_open_object(w);
-    write_text(w, "program", "diffens");
-    write_text(w, "version", DIFFENS_VERSION);
-    write_text(w, "state", s->state);
-    write_text(w, "command", s->about.command);
+    json_member_text(w, "program", "diffens");
+    json_member_text(w, "version", DIFFENS_VERSION);
+    json_member_text(w, "state", s->state);
+    json_member_text(w, "command", s->about.command);
     json_write_key(w, "arguments");
     json_write_open_array(w);
     for (int i = 0; i < o->argument_count; i++)
@@ -402,10 +376,10 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
     json_write_close(w);
     json_write_key(w, "options");
     s->about.write_options(w, o);
-    write_text(w, "libtorch", s->about.libtorch);
-    write_text(w, "device", s->device);
-    write_text(w, "dtype", s->dtype);
-    write_number(w, "threads", s->threads);
+    json_member_text(w, "libtorch", s->about.libtorch);
+    json_member_text(w, "device", s->device);
+    json_member_text(w, "dtype", s->dtype);
+    json_member_int(w, "threads", s->threads);
     write_ensemble(s, w);
     write_shard(s, w);
     write_axes(s, w);
@@ -427,8 +401,8 @@ void record_write_result(const struct record *r, struct json_writer *w)
 {
     const struct record_state *s = r->state;
     json_write_open_object(w);
-    write_text(w, "directory", r->directory);
-    write_text(w, "state", s->state);
+    json_member_text(w, "directory", r->directory);
+    json_member_text(w, "state", s->state);
     json_write_key(w, "pictures");
     json_write_open_array(w);
     for (int i = 0; i < s->cell_count; i++)

@@ -175,9 +175,9 @@ static bool open_run(struct import *i, const char *record, struct err *e)
 {
     struct json_document d = {0};
     const struct json *cells;
-    bool ok = json_read(&d, record, LIMIT_JSON_PROMPTS, e) &&
+    bool ok = json_read(&d, record, LIMIT_JSON_RECORD, e) &&
               config_as_object(d.root, e) &&
-              config_need_array(d.root, "cells", 1, CASES_MAX, &cells, e) &&
+              config_need_array(d.root, "cells", 1, SIZE_MAX, &cells, e) &&
               read_parents(i, cells, e);
     for (int64_t f = 0; ok && f < i->cases * i->models; f++)
         if (!i->files[f])

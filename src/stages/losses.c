@@ -60,12 +60,10 @@ static void write_losses(struct json_writer *w, const char *key,
 {
     json_write_key(w, key);
     json_write_open_object(w);
-    json_write_key(w, "total");
-    json_write_double(w, losses->total);
+    json_member_double(w, "total", losses->total);
     write_numbers(w, "clip", losses->clip, parents);
     write_numbers(w, "perceptual", losses->perceptual, parents);
-    json_write_key(w, "variation");
-    json_write_double(w, losses->variation);
+    json_member_double(w, "variation", losses->variation);
     json_write_close(w);
 }
 
@@ -86,12 +84,9 @@ void losses_write_outcome(struct json_writer *w, const void *user)
     const struct optimize_report *r = &o->report;
     const char *of;
     json_write_open_object(w);
-    json_write_key(w, "case");
-    json_write_string(w, p->case_names[n]);
-    json_write_key(w, "epochs");
-    json_write_int(w, o->epochs);
-    json_write_key(w, "skipped");
-    json_write_int(w, o->skipped);
+    json_member_text(w, "case", p->case_names[n]);
+    json_member_int(w, "epochs", o->epochs);
+    json_member_int(w, "skipped", o->skipped);
     write_losses(w, "final", &r->latest, r->parents);
     write_losses(w, "best", &r->best, r->parents);
     json_write_key(w, "baselines");
@@ -104,8 +99,7 @@ void losses_write_outcome(struct json_writer *w, const void *user)
         write_losses(w, p->model_names[m], &r->reconstruction[m], r->parents);
     json_write_close(w);
     json_write_close(w);
-    json_write_key(w, "best_baseline");
-    json_write_string(w, best_baseline(p, r, &of));
+    json_member_text(w, "best_baseline", best_baseline(p, r, &of));
     json_write_key(w, "best_baseline_of");
     if (of)
         json_write_string(w, of);

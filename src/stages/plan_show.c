@@ -201,26 +201,14 @@ static void add_text(struct str *out, const struct plan *p, const struct sums *s
 
 /* As an object */
 
-static void write_int(struct json_writer *w, const char *key, uint64_t number)
-{
-    json_write_key(w, key);
-    json_write_uint(w, number);
-}
-
-static void write_text(struct json_writer *w, const char *key, const char *text)
-{
-    json_write_key(w, key);
-    json_write_string(w, text);
-}
-
 static void write_pictures(struct json_writer *w, const char *key, int64_t count,
                            int64_t height, int64_t width)
 {
     json_write_key(w, key);
     json_write_open_object(w);
-    write_int(w, "count", (uint64_t)count);
-    write_int(w, "height", (uint64_t)height);
-    write_int(w, "width", (uint64_t)width);
+    json_member_uint(w, "count", (uint64_t)count);
+    json_member_uint(w, "height", (uint64_t)height);
+    json_member_uint(w, "width", (uint64_t)width);
     json_write_close(w);
 }
 
@@ -230,10 +218,10 @@ static void write_loads(struct json_writer *w, const struct sums *s)
     json_write_open_array(w);
     for (int i = 0; i < s->load_count; i++) {
         json_write_open_object(w);
-        write_text(w, "role", s->loads[i].role);
-        write_text(w, "name", s->loads[i].name);
-        write_int(w, "file_bytes", s->loads[i].file_bytes);
-        write_int(w, "parameters", s->loads[i].weights);
+        json_member_text(w, "role", s->loads[i].role);
+        json_member_text(w, "name", s->loads[i].name);
+        json_member_uint(w, "file_bytes", s->loads[i].file_bytes);
+        json_member_uint(w, "parameters", s->loads[i].weights);
         json_write_close(w);
     }
     json_write_close(w);
@@ -244,9 +232,9 @@ static void add_json(struct str *out, const struct plan *p, const struct sums *s
     struct json_writer w = {.out = out};
     const struct record *r = p->run->record;
     json_write_open_object(&w);
-    write_text(&w, "directory", r->directory);
+    json_member_text(&w, "directory", r->directory);
     write_loads(&w, s);
-    write_int(&w, "cases", (uint64_t)p->cases);
+    json_member_uint(&w, "cases", (uint64_t)p->cases);
     write_pictures(&w, "parents", p->cases * p->models, p->height, p->width);
     write_pictures(&w, "results", p->cases * p->results, p->vq_height, p->vq_width);
     json_write_key(&w, "pictures");
@@ -254,11 +242,11 @@ static void add_json(struct str *out, const struct plan *p, const struct sums *s
     for (int cell = 0; cell < plan_cell_count(p); cell++)
         json_write_string(&w, record_cell_path(r, cell));
     json_write_close(&w);
-    write_int(&w, "reused", (uint64_t)s->reused);
-    write_int(&w, "unet_runs", (uint64_t)s->unet_runs);
-    write_int(&w, "epochs", (uint64_t)s->epochs);
-    write_int(&w, "disk_bytes", s->disk);
-    write_int(&w, "weights_bytes", s->weights_bytes);
+    json_member_uint(&w, "reused", (uint64_t)s->reused);
+    json_member_uint(&w, "unet_runs", (uint64_t)s->unet_runs);
+    json_member_uint(&w, "epochs", (uint64_t)s->epochs);
+    json_member_uint(&w, "disk_bytes", s->disk);
+    json_member_uint(&w, "weights_bytes", s->weights_bytes);
     json_write_close(&w);
     str_add(out, "\n");
 }
