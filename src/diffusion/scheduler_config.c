@@ -142,6 +142,19 @@ bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *o
     return true;
 }
 
+bool scheduler_read_solver(struct scheduler_config *c, const struct json *object,
+                           const char *const types[SOLVER_TYPES], int *type,
+                           struct err *e)
+{
+    int64_t order = c->solver_order;
+    if (!config_may_int(object, "solver_order", 1, SOLVER_MAX_ORDER, &order, e) ||
+        !scheduler_read_choice(object, "solver_type", types, SOLVER_TYPES, type, e) ||
+        !config_may_bool(object, "lower_order_final", &c->lower_order_final, e))
+        return false;
+    c->solver_order = (int)order;
+    return scheduler_read_final_sigma(c, object, e);
+}
+
 static bool check_beta(const struct json *value, double beta, struct err *e)
 {
     if (beta > 0 && beta < 1)

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { MAX_ORDER = 3, FEW_STEPS = 15 };
+enum { FEW_STEPS = 15 };
 
 static void set_defaults(struct scheduler_config *c)
 {
@@ -35,17 +35,13 @@ static bool read_fields(struct scheduler_config *c, const struct json *object,
         "thresholding",   "use_exponential_sigmas", "use_beta_sigmas",
         "use_lu_lambdas", "use_flow_sigmas",
     };
-    static const char *const types[] = {"midpoint", "heun", "logrho", "bh1", "bh2"};
-    int64_t order = c->solver_order;
+    static const char *const types[SOLVER_TYPES] = {"midpoint", "heun", "logrho", "bh1",
+                                                    "bh2"};
     int type = 0;
     if (!scheduler_refuse_flags(object, refused, 5, e) || !read_algorithm(object, e) ||
-        !config_may_int(object, "solver_order", 1, MAX_ORDER, &order, e) ||
-        !scheduler_read_choice(object, "solver_type", types, 5, &type, e) ||
-        !config_may_bool(object, "lower_order_final", &c->lower_order_final, e) ||
-        !config_may_bool(object, "euler_at_final", &c->euler_at_final, e) ||
-        !scheduler_read_final_sigma(c, object, e))
+        !scheduler_read_solver(c, object, types, &type, e) ||
+        !config_may_bool(object, "euler_at_final", &c->euler_at_final, e))
         return false;
-    c->solver_order = (int)order;
     c->solver_type = type == 1 ? SOLVER_HEUN : SOLVER_MIDPOINT;
     return true;
 }
@@ -79,7 +75,8 @@ static int order_at(const struct scheduler *sch, int i)
 /* Weights of the predictions m[0], newest first, of the first `order` terms of
  *   -alpha (e^-h - 1) D0 + k1 D1 + k2 D2
  * with D1 and D2 the differences of first and second order (section 3 of the paper). */
-static void weigh(const struct scheduler *sch, int i, int order, double m[MAX_ORDER])
+static void weigh(const struct scheduler *sch, int i, int order,
+                  double m[SOLVER_MAX_ORDER])
 {
     const float *sigma = sch->sigmas;
     float lambda = scheduler_lambda_of(sigma[i]);
@@ -116,8 +113,8 @@ static tc_tensor *step(tc_scope *s, struct scheduler *sch, int i, tc_tensor *out
     scheduler_remember(
         sch, scheduler_predict_x0(sch->scope, sch, sch->sigmas[i], output, x), most);
     int order = order_at(sch, i);
-    double c[1 + MAX_ORDER] = {0};
-    tc_tensor *terms[1 + MAX_ORDER] = {x};
+    double c[1 + SOLVER_MAX_ORDER] = {0};
+    tc_tensor *terms[1 + SOLVER_MAX_ORDER] = {x};
     float here = sch->sigmas[i], next = sch->sigmas[i + 1];
     c[0] = next * scheduler_alpha_of(next) / (here * scheduler_alpha_of(here));
     weigh(sch, i, order, c + 1);

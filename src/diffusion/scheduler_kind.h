@@ -60,6 +60,14 @@ bool scheduler_read_choice(const struct json *object, const char *key,
 bool scheduler_read_final_sigma(struct scheduler_config *c, const struct json *object,
                                 struct err *e);
 
+enum { SOLVER_MAX_ORDER = 3, SOLVER_TYPES = 5 };
+
+/* The fields that DPM-Solver++ and UniPC share. `type` becomes the index in `types` of
+ * solver_type, where there is one. */
+bool scheduler_read_solver(struct scheduler_config *c, const struct json *object,
+                           const char *const types[SOLVER_TYPES], int *type,
+                           struct err *e);
+
 /* scheduler_noise.c */
 
 /* FP16's smallest number stands for zero terminal SNR where sigma must be finite. */

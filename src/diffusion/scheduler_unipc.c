@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-enum { MAX_ORDER = 3 };
-
 static void set_defaults(struct scheduler_config *c)
 {
     c->solver_order = 2;
@@ -39,16 +37,12 @@ static bool read_fields(struct scheduler_config *c, const struct json *object,
         "thresholding",    "use_exponential_sigmas", "use_beta_sigmas",
         "use_flow_sigmas", "use_dynamic_shifting",
     };
-    static const char *const types[] = {"bh2", "bh1", "midpoint", "heun", "logrho"};
-    int64_t order = c->solver_order;
+    static const char *const types[SOLVER_TYPES] = {"bh2", "bh1", "midpoint", "heun",
+                                                    "logrho"};
     int type = 0;
     if (!scheduler_refuse_flags(object, refused, 5, e) || !read_rest(object, e) ||
-        !config_may_int(object, "solver_order", 1, MAX_ORDER, &order, e) ||
-        !scheduler_read_choice(object, "solver_type", types, 5, &type, e) ||
-        !config_may_bool(object, "lower_order_final", &c->lower_order_final, e) ||
-        !scheduler_read_final_sigma(c, object, e))
+        !scheduler_read_solver(c, object, types, &type, e))
         return false;
-    c->solver_order = (int)order;
     /* What DPM-Solver calls its types is taken for bh2, as in __init__. */
     c->solver_type = type == 1 ? SOLVER_BH1 : SOLVER_BH2;
     return true;
@@ -70,7 +64,7 @@ static bool start(struct scheduler *sch, struct err *e)
 
 /* Solves a small system by elimination with row pivoting, in f32 as torch.linalg.solve.
  */
-static void solve(int n, float a[MAX_ORDER][MAX_ORDER], float *b)
+static void solve(int n, float a[SOLVER_MAX_ORDER][SOLVER_MAX_ORDER], float *b)
 {
     for (int k = 0; k < n; k++) {
         int pivot = k;
@@ -102,8 +96,8 @@ static void solve(int n, float a[MAX_ORDER][MAX_ORDER], float *b)
 /* What predictor and corrector have in common, from point `from` to the next. */
 struct expansion {
     float h_phi_1, b_h;
-    float r[MAX_ORDER];   /* places of earlier points, in steps; 1 at the end */
-    float rho[MAX_ORDER]; /* weights of the differences there */
+    float r[SOLVER_MAX_ORDER];   /* places of earlier points, in steps; 1 at the end */
+    float rho[SOLVER_MAX_ORDER]; /* weights of the differences there */
 };
 
 /* `unknowns`: 0 to `order` weights are wanted (order - 1: predictor, order: corrector).
@@ -120,7 +114,8 @@ static void expand(struct expansion *x, const struct scheduler *sch, int from, i
     x->h_phi_1 = expm1f(-h);
     x->b_h = sch->config.solver_type == SOLVER_BH1 ? -h : x->h_phi_1;
 
-    float rows[MAX_ORDER][MAX_ORDER], h_phi_k = x->h_phi_1 / -h - 1, factorial = 1;
+    float rows[SOLVER_MAX_ORDER][SOLVER_MAX_ORDER], h_phi_k = x->h_phi_1 / -h - 1,
+                                                    factorial = 1;
     for (int i = 0; i < order; i++) {
         for (int k = 0; k < order; k++)
             rows[i][k] = i == 0 ? 1 : rows[i - 1][k] * x->r[k];
@@ -149,9 +144,9 @@ static tc_tensor *update(tc_scope *s, const struct scheduler *sch, int from, int
 
     float here = sch->sigmas[from], next = sch->sigmas[from + 1];
     float alpha = scheduler_alpha_of(next);
-    double c[2 + MAX_ORDER] = {next * alpha / (here * scheduler_alpha_of(here)),
-                               -alpha * p.h_phi_1};
-    tc_tensor *terms[2 + MAX_ORDER] = {x, sch->history[0]};
+    double c[2 + SOLVER_MAX_ORDER] = {next * alpha / (here * scheduler_alpha_of(here)),
+                                      -alpha * p.h_phi_1};
+    tc_tensor *terms[2 + SOLVER_MAX_ORDER] = {x, sch->history[0]};
     for (int k = 0; k < unknowns; k++) {
         bool last = output && k == unknowns - 1;
         c[k + 2] = -alpha * p.b_h * p.rho[k] / p.r[last ? order - 1 : k];

@@ -18,7 +18,7 @@ static bool no_memory(struct err *e)
     return err_set(e, ERR_MEMORY, "run directory: out of memory");
 }
 
-static bool fail(struct err *e, const char *path, const char *what)
+bool run_directory_fail(struct err *e, const char *path, const char *what)
 {
     return err_set(e, ERR_OUTPUT, "%s: cannot %s: %s", STR_SHOW(path), what,
                    strerror(errno));
@@ -44,7 +44,7 @@ bool run_directory_inside(const char *path)
 static bool make_next(const char *command, char **path, struct err *e)
 {
     if (mkdir(RUNS_FOLDER, 0777) != 0 && errno != EEXIST)
-        return fail(e, RUNS_FOLDER, "make the folder");
+        return run_directory_fail(e, RUNS_FOLDER, "make the folder");
     for (int number = 1; number < RUNS_MAX; number++) {
         struct str name = {0};
         str_addf(&name, "%s/%s-%03d", RUNS_FOLDER, command, number);
@@ -56,7 +56,7 @@ static bool make_next(const char *command, char **path, struct err *e)
         int cause = errno;
         if (cause != EEXIST) {
             errno = cause;
-            return fail(e, *path, "make the folder");
+            return run_directory_fail(e, *path, "make the folder");
         }
         free(*path);
         *path = NULL;
@@ -90,7 +90,7 @@ static bool find_last(const char *command, char **path, struct err *e)
 {
     DIR *runs = opendir(RUNS_FOLDER);
     if (!runs)
-        return errno == ENOENT || fail(e, RUNS_FOLDER, "look at");
+        return errno == ENOENT || run_directory_fail(e, RUNS_FOLDER, "look at");
     struct str last = {0};
     int highest = -1;
     struct dirent *entry;
@@ -126,14 +126,14 @@ static bool make_given(const char *out, char **path, bool *made, struct err *e)
     if (*made)
         return true;
     if (errno != EEXIST)
-        return fail(e, *path, "make the folder");
+        return run_directory_fail(e, *path, "make the folder");
     if (stat(*path, &st) != 0)
-        return fail(e, *path, "look at");
+        return run_directory_fail(e, *path, "look at");
     if (!S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;
-        return fail(e, *path, "write there");
+        return run_directory_fail(e, *path, "write there");
     }
-    return access(*path, W_OK | X_OK) == 0 || fail(e, *path, "write there");
+    return access(*path, W_OK | X_OK) == 0 || run_directory_fail(e, *path, "write there");
 }
 
 bool run_directory_make(const char *out, const char *command, bool resume, char **path,
@@ -163,7 +163,7 @@ bool run_directory_check_new(const char *directory, struct err *e)
     if (!record)
         return no_memory(e);
     bool there = lstat(record, &st) == 0;
-    bool ok = there || errno == ENOENT || fail(e, record, "look at");
+    bool ok = there || errno == ENOENT || run_directory_fail(e, record, "look at");
     free(record);
     if (!there)
         return ok;
@@ -183,7 +183,8 @@ static bool check_parents(const char *path, struct err *e)
     if (slash)
         slash[slash == folder] = '\0';
     const char *parent = slash ? folder : ".";
-    bool ok = access(parent, W_OK | X_OK) == 0 || fail(e, path, "make the folder");
+    bool ok = access(parent, W_OK | X_OK) == 0 ||
+              run_directory_fail(e, path, "make the folder");
     free(folder);
     return ok;
 }
@@ -239,8 +240,8 @@ bool run_directory_make_folder(const char *directory, const char *name, struct e
     char *path = str_path(directory, name);
     if (!path)
         return no_memory(e);
-    bool ok =
-        mkdir(path, 0777) == 0 || errno == EEXIST || fail(e, path, "make the folder");
+    bool ok = mkdir(path, 0777) == 0 || errno == EEXIST ||
+              run_directory_fail(e, path, "make the folder");
     if (ok && (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
         ok =
             err_set(e, ERR_OUTPUT, "%s: found a file, expected a folder", STR_SHOW(path));

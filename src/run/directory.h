@@ -31,6 +31,9 @@ void run_directory_discard(const char *path);
 /* Makes a folder inside, unless it is there. */
 bool run_directory_make_folder(const char *directory, const char *name, struct err *e);
 
+/* "PATH: cannot WHAT: " and what errno says, with ERR_OUTPUT. Returns false. */
+bool run_directory_fail(struct err *e, const char *path, const char *what);
+
 /* True for a relative path without "..", "." or empty parts: what a record may list. */
 bool run_directory_inside(const char *path);
 

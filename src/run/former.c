@@ -22,12 +22,6 @@ static bool no_memory(struct err *e)
     return err_set(e, ERR_MEMORY, "run directory: out of memory");
 }
 
-static bool fail(struct err *e, const char *path, const char *what)
-{
-    return err_set(e, ERR_OUTPUT, "%s: cannot %s: %s", STR_SHOW(path), what,
-                   strerror(errno));
-}
-
 /* run.json */
 
 static bool as_inside(const struct json *value, const char **file, struct err *e)
@@ -252,7 +246,7 @@ bool former_run_open(struct former_run *f, const char *directory, struct err *e)
     if (!record)
         return no_memory(e);
     bool there = lstat(record, &st) == 0;
-    bool ok = there || errno == ENOENT || fail(e, record, "look at");
+    bool ok = there || errno == ENOENT || run_directory_fail(e, record, "look at");
     if (there)
         ok = read_all(f, directory, record, e);
     free(record);
@@ -330,7 +324,8 @@ static bool remove_listed(const char *directory, const char *file, struct err *e
     char *path = str_path(directory, file);
     if (!path)
         return no_memory(e);
-    bool ok = unlink(path) == 0 || errno == ENOENT || fail(e, path, "remove");
+    bool ok =
+        unlink(path) == 0 || errno == ENOENT || run_directory_fail(e, path, "remove");
     char *slash = strrchr(path, '/');
     if (ok && strchr(file, '/')) {
         *slash = '\0';

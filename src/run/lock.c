@@ -31,12 +31,6 @@ struct holder {
     int64_t restarts; /* of that job */
 };
 
-static bool fail(struct err *e, const char *path, const char *what)
-{
-    return err_set(e, ERR_OUTPUT, "%s: cannot %s: %s", STR_SHOW(path), what,
-                   strerror(errno));
-}
-
 /* This process and others */
 
 /* The first line of a file of /proc; "" where there is none. */
@@ -157,13 +151,13 @@ static bool put_in_place(const char *temporary, const char *path, bool *taken,
     if (*taken || errno == EEXIST)
         return true;
     if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS && errno != EMLINK)
-        return fail(e, path, "lock");
+        return run_directory_fail(e, path, "lock");
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
-        return errno == EEXIST || fail(e, path, "lock");
+        return errno == EEXIST || run_directory_fail(e, path, "lock");
     close(fd);
     *taken = rename(temporary, path) == 0;
-    return *taken || fail(e, path, "lock");
+    return *taken || run_directory_fail(e, path, "lock");
 }
 
 static bool try_to_take(struct lock *l, bool *taken, struct err *e)
@@ -178,10 +172,10 @@ static bool try_to_take(struct lock *l, bool *taken, struct err *e)
         !text.failed || err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(l->path));
     ok = ok && publish_begin(&p, l->path, e) &&
          publish_write(&p, str_text(&text), text.size, e) &&
-         (fsync(p.fd) == 0 || fail(e, l->path, "flush")) &&
+         (fsync(p.fd) == 0 || run_directory_fail(e, l->path, "flush")) &&
          put_in_place(p.temporary, l->path, taken, e);
     if (ok && *taken) {
-        ok = lstat(l->path, &st) == 0 || fail(e, l->path, "look at");
+        ok = lstat(l->path, &st) == 0 || run_directory_fail(e, l->path, "look at");
         l->device = st.st_dev;
         l->inode = st.st_ino;
     }
@@ -210,10 +204,10 @@ static bool remove_stale(const struct lock *l, const struct holder *stale, struc
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(l->path));
     bool ok = rename(l->path, aside) == 0;
     if (!ok && errno != ENOENT)
-        fail(e, l->path, "take over");
+        run_directory_fail(e, l->path, "take over");
     if (ok && read_holder(aside, &moved, &there, &ignored) &&
         !same_holder(&moved, stale) && link(aside, l->path) != 0 && errno != EEXIST)
-        fail(e, l->path, "put back");
+        run_directory_fail(e, l->path, "put back");
     if (ok)
         unlink(aside);
     free(aside);
