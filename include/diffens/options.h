@@ -39,6 +39,9 @@ enum progress_mode {
     PROGRESS_NONE
 };
 
+/* A picture that moves, beside the pictures it is made of. */
+enum animation_format { ANIMATION_NONE, ANIMATION_GIF, ANIMATION_WEBP, ANIMATION_MP4 };
+
 enum crop_pairing { PAIRING_ALIGNED, PAIRING_ALL };
 enum clip_distance { CLIP_SPHERICAL, CLIP_COSINE, CLIP_MSE };
 
@@ -168,9 +171,11 @@ struct options {
     bool deterministic;    /* deterministic algorithms only; default false */
 
     /* what to write */
-    const char *out;     /* run directory; NULL: next free diffens-runs/COMMAND-001 */
-    bool force;          /* start over in a directory that holds a run */
-    bool resume;         /* go on with the run that it holds; excludes force */
+    const char *out; /* run directory; NULL: next free diffens-runs/COMMAND-001 */
+    bool force;      /* start over in a directory that holds a run */
+    bool resume;     /* go on with the run that it holds; excludes force */
+    enum animation_format animate; /* blend, optimize, merge; default none */
+    int frame_rate; /* of animations, 1..60 a second; 0, the default: by their length */
     double time_limit;   /* seconds after which the run stops by itself; 0: none */
     bool json;           /* one JSON object on stdout instead of paths */
     bool verbose, quiet; /* exclude each other; default neither */

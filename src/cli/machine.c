@@ -1,8 +1,9 @@
-/* machine.c: reads /proc/cpuinfo, $PATH and the file system. Leaves what it means to
+/* machine.c: reads /proc/cpuinfo and the file system. Leaves what it means to
  * doctor.c. */
 #include "cli/machine.h"
 
 #include "base/str.h"
+#include "io/program.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -73,21 +74,6 @@ static int count_processors(void)
     return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-static bool in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    bool found = false;
-    while (path && *path && !found) {
-        size_t length = strcspn(path, ":");
-        struct str file = {0};
-        str_addf(&file, "%.*s/%s", (int)length, path, program);
-        found = access(str_text(&file), X_OK) == 0;
-        str_free(&file);
-        path += length + (path[length] == ':');
-    }
-    return found;
-}
-
 static const char *locale_of(void)
 {
     static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
@@ -108,6 +94,6 @@ void machine_look(struct machine *m)
         snprintf(m->folder, sizeof m->folder, ".");
     if (statvfs(".", &disk) == 0)
         m->disk_free = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
-    m->ffmpeg = in_path("ffmpeg");
+    m->ffmpeg = program_is_there("ffmpeg");
     str_escape(m->locale, sizeof m->locale, locale_of(), strlen(locale_of()));
 }

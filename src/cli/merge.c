@@ -106,10 +106,12 @@ static bool merge_shards(const struct options *o, const struct shards *s,
     struct lock lock = {0};
     char *directory = NULL;
     bool made = false;
-    bool ok = read_options(&of_run, shards_record(s), e) &&
-              run_directory_make(o->out, "merge", false, &directory, &made, e) &&
-              lock_take(&lock, directory, progress, e) &&
-              merge_in(directory, s, o, &of_run, progress, e);
+    bool ok = read_options(&of_run, shards_record(s), e);
+    of_run.animate = o->animate;
+    of_run.frame_rate = o->frame_rate;
+    ok = ok && run_directory_make(o->out, "merge", false, &directory, &made, e) &&
+         lock_take(&lock, directory, progress, e) &&
+         merge_in(directory, s, o, &of_run, progress, e);
     lock_release(&lock);
     if (e->code == ERR_STOPPED)
         err_hint(e, "the same command goes on with it");

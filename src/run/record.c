@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool no_memory(struct err *e)
 {
@@ -627,6 +628,9 @@ bool record_complete(struct record *r, struct err *e)
     s->state = "complete";
     for (int i = 0; i < s->cell_count; i++)
         if (strcmp(s->cells[i].state, "done") != 0)
+            s->state = "failed";
+    for (int i = 0; i < s->file_count; i++)
+        if (access(s->files[i].path, F_OK) != 0)
             s->state = "failed";
     if (!record_await_weights(s, e) || !publish(r, e))
         return false;

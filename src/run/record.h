@@ -194,7 +194,7 @@ bool record_identity(const struct record *r, char hex[SHA256_HEX], struct err *e
 bool record_stop(struct record *r, struct err *e);
 
 /* Waits for the hashes of the weights and publishes run.json with the state "complete",
- * or "failed" where a cell is not done. */
+ * or "failed" where a cell is not done or a file is not there. */
 bool record_complete(struct record *r, struct err *e);
 
 /* Writes what --json prints: {"directory", "state", "pictures": [...], "files": [...]}.

@@ -12,6 +12,7 @@ struct report_case {
     const char *prompt; /* as it was given; NULL: there is none */
     const char *losses; /* file inside the run directory; NULL: none */
     struct loss_levels levels;
+    const char *animations[LAYER_COUNT]; /* files of its rows of results; NULL: none */
 };
 
 struct report {
@@ -19,8 +20,8 @@ struct report {
     int parents, results; /* pictures of a case */
     /* The record's cell of picture `i` of case `n`: parents, then results. */
     int (*cell)(const void *user, int64_t n, int i);
-    void (*describe)(const void *user, int64_t n, struct report_case *out);
-    const void *user;
+    void (*describe)(void *user, int64_t n, struct report_case *out);
+    void *user;
 };
 
 /* "report.html", "report-2.html", ... Returns `name`. */

@@ -106,22 +106,31 @@ static bool add_parents(struct report_page *p, int64_t n, struct err *e)
 }
 
 /* A row of results: those of a layer, or an optimisation in the order of its epochs. */
-static void open_strip(struct str *out, const char *name, bool layer)
+static void open_strip(struct str *out, const char *name, bool layer,
+                       const char *animation)
 {
-    str_addf(out, "<h3>%s</h3>\n<div class=\"strip\" data-row=\"%s\"", name, name);
+    str_addf(out, "<h3>%s", name);
+    if (animation) {
+        str_add(out, " <a href=\"");
+        html_add_url(out, animation);
+        str_add(out, "\">animation</a>");
+    }
+    str_addf(out, "</h3>\n<div class=\"strip\" data-row=\"%s\"", name);
     if (layer)
         str_addf(out, " data-layer=\"%s\"", name);
     str_add(out, ">\n");
 }
 
-static bool add_mixtures(struct report_page *p, int64_t n, struct err *e)
+static bool add_mixtures(struct report_page *p, const struct report_case *about,
+                         int64_t n, struct err *e)
 {
     const char *layer = NULL;
+    int row = 0;
     for (int i = 0; i < p->about->results; i++) {
         const struct planned_cell *cell = cell_of(p, n, p->about->parents + i);
         if (!layer || strcmp(layer, cell->is.layer) != 0) {
             str_add(&p->text, layer ? "</div>\n" : "");
-            open_strip(&p->text, cell->is.layer, true);
+            open_strip(&p->text, cell->is.layer, true, about->animations[row++]);
         }
         layer = cell->is.layer;
         if (!add_picture(p, cell, "", e))
@@ -142,9 +151,10 @@ static bool add_all_that_are(struct report_page *p, int64_t n, const char *which
     return true;
 }
 
-static bool add_optimized(struct report_page *p, int64_t n, struct err *e)
+static bool add_optimized(struct report_page *p, const struct report_case *about,
+                          int64_t n, struct err *e)
 {
-    open_strip(&p->text, "over the epochs", false);
+    open_strip(&p->text, "over the epochs", false, about->animations[0]);
     if (!add_all_that_are(p, n, "preview", e) || !add_all_that_are(p, n, "final", e))
         return false;
     str_add(&p->text, "</div>\n<div class=\"strip\">\n");
@@ -192,7 +202,7 @@ bool report_add_case(struct report_page *p, int64_t n, struct err *e)
         p->about->results && cell_of(p, n, p->about->parents)->is.optimized.which;
     bool ok = add_parents(p, n, e) &&
               (!p->about->results ||
-               (optimized ? add_optimized(p, n, e) : add_mixtures(p, n, e))) &&
+               (optimized ? add_optimized(p, &c, n, e) : add_mixtures(p, &c, n, e))) &&
               add_charts(p, &c, e);
     str_add(&p->text, "</section>\n");
     return ok && report_flush(p, e);

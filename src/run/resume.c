@@ -220,6 +220,15 @@ static bool all_done(const struct record_state *s)
     return true;
 }
 
+/* An animation may be asked for once the rest is made. */
+static bool all_listed(const struct record_state *s)
+{
+    for (int i = 0; i < s->file_count; i++)
+        if (!former_run_file(&s->former, s->files[i].file))
+            return false;
+    return true;
+}
+
 static void say_missing(const struct record *r, int missing,
                         const struct progress *progress)
 {
@@ -253,8 +262,8 @@ bool record_resume(struct record *r, bool *complete, const struct progress *prog
     if (!ok)
         return false;
     take_weights(s);
-    *complete =
-        strcmp(s->former.state, "complete") == 0 && all_done(s) && missing_files == 0;
+    *complete = strcmp(s->former.state, "complete") == 0 && all_done(s) &&
+                all_listed(s) && missing_files == 0;
     say_missing(r, missing_cells, progress);
     if (*complete)
         s->state = "complete";

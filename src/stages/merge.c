@@ -10,6 +10,7 @@
 #include "io/publish.h"
 #include "models/prompts.h"
 #include "run/record.h"
+#include "stages/animate.h"
 #include "stages/parents.h"
 #include "stages/plan_internal.h"
 #include "stages/sheet.h"
@@ -175,7 +176,7 @@ static bool add_cells(const struct merge *m, struct err *e)
                              e))
             return false;
     }
-    return record_add_file(m->run.record, "images.npy", e);
+    return record_add_file(m->run.record, "images.npy", e) && animate_plan(&m->p, e);
 }
 
 static bool add_weights(const struct merge *m, int number, const struct json *files,
@@ -384,13 +385,17 @@ static bool join(const struct merge *m, struct err *e)
 {
     struct image_tensor images = {0};
     struct record *r = m->run.record;
+    struct err failure = {0};
     bool ok = plan_check_disk(&m->p, e) && record_begin(r, e) &&
               parents_open(&m->p, &images, e);
     for (int i = 0; ok && i < m->s->count; i++)
         ok = take_shard(m, i, &images, e);
-    ok = ok && sheet_write(&m->p, e) && summary_write(&m->p, e);
-    ok = image_tensor_close(&images, e) && ok;
-    return ok && record_complete(r, e);
+    ok = ok && sheet_write(&m->p, e) && animate_make(&m->p, &failure, e) &&
+         summary_write(&m->p, e);
+    ok = image_tensor_close(&images, e) && ok && record_complete(r, e);
+    if (ok)
+        *e = failure;
+    return ok && failure.code == ERR_OK;
 }
 
 static bool check_complete(const struct merge *m, struct err *e)

@@ -4,6 +4,7 @@
 
 #include "base/stop.h"
 #include "run/record.h"
+#include "stages/animate.h"
 #include "stages/generate.h"
 #include "stages/mixtures.h"
 #include "stages/optimizing.h"
@@ -96,11 +97,16 @@ static bool confirm(struct plan *p, struct err *e)
 static bool make_all(struct plan *p, tc_scope *root, struct err *e)
 {
     struct image_tensor images = {0};
+    struct err failure = {0};
     bool ok = stop_check(e) && record_begin(p->run->record, e) &&
               make_parents(p, root, &images, e) && make_results(p, root, &images, e) &&
-              stop_check(e) && sheet_write(p, e) && summary_write(p, e);
+              stop_check(e) && sheet_write(p, e) && animate_make(p, &failure, e) &&
+              summary_write(p, e);
     ok = image_tensor_close(&images, e) && ok;
-    return ok && record_complete(p->run->record, e) && check_finite(p, e);
+    ok = ok && record_complete(p->run->record, e) && check_finite(p, e);
+    if (ok)
+        *e = failure;
+    return ok && failure.code == ERR_OK;
 }
 
 /* The message says how far it came. */

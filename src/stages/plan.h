@@ -110,6 +110,12 @@ int plan_preview_epoch(const struct plan *p, int result);
 const char *plan_losses_file(const struct plan *p, int64_t index_case, char *out,
                              size_t size);
 
+/* Animations of a case: one for each layer, or one of its optimisation; 0: none are asked
+ * for. The name of one in the run directory, written into `out`. */
+int plan_animations(const struct plan *p);
+const char *plan_animation_file(const struct plan *p, int64_t index_case, int index_layer,
+                                char *out, size_t size);
+
 /* "preconv", "prequant", "postquant" */
 const char *plan_layer_name(enum layer layer);
 

@@ -6,7 +6,9 @@
 #include "base/str.h"
 #include "models/ensemble.h"
 #include "models/prompts.h"
+#include "run/animation.h"
 #include "run/record.h"
+#include "stages/animate.h"
 #include "stages/generate.h"
 
 #include <stdio.h>
@@ -32,6 +34,27 @@ int plan_mixture_cell(const struct plan *p, int64_t index_case, int index_layer,
 int plan_cell_count(const struct plan *p)
 {
     return (int)(p->cases * (p->models + p->results));
+}
+
+int plan_animations(const struct plan *p)
+{
+    const struct options *o = p->run->options;
+    if (o->animate == ANIMATION_NONE || p->results == 0)
+        return 0;
+    return o->command == COMMAND_BLEND ? p->layer_count : 1;
+}
+
+const char *plan_animation_file(const struct plan *p, int64_t index_case, int index_layer,
+                                char *out, size_t size)
+{
+    const char *name = p->case_names[index_case];
+    const char *suffix = animation_suffix(p->run->options->animate);
+    if (p->run->options->command == COMMAND_BLEND)
+        snprintf(out, size, "blend/%s_%s.%s", name,
+                 plan_layer_name(p->layers[index_layer]), suffix);
+    else
+        snprintf(out, size, "optimize/%s.%s", name, suffix);
+    return out;
 }
 
 /* A parent as the record describes it; the texts stay the plan's. */
@@ -251,5 +274,6 @@ bool plan_record(const struct plan *p, struct err *e)
     record_set_shard(run->record, run->options->shard, p->total);
     if (run->prompts)
         record_set_prompts(run->record, run->prompts->given);
-    return record_add_file(p->run->record, "images.npy", e) && add_networks(p, e);
+    return record_add_file(p->run->record, "images.npy", e) && animate_plan(p, e) &&
+           add_networks(p, e);
 }

@@ -7,13 +7,13 @@
 #include "run/report.h"
 #include "stages/losses.h"
 
-/* What describe() hands out has to stay until the next call. */
+#define NAME_SIZE 256
+
+/* What describe() hands out stays until the next call. */
 struct summary {
     const struct plan *p;
-    char *losses;
+    char losses[NAME_SIZE], animations[LAYER_COUNT][NAME_SIZE];
 };
-
-#define NAME_SIZE 256
 
 static int cell_at(const void *user, int64_t n, int i)
 {
@@ -22,13 +22,19 @@ static int cell_at(const void *user, int64_t n, int i)
                          : plan_result_cell(p, n, i - p->models);
 }
 
-static void describe(const void *user, int64_t n, struct report_case *out)
+static void describe(void *user, int64_t n, struct report_case *out)
 {
-    const struct summary *summary = user;
+    struct summary *summary = user;
     const struct plan *p = summary->p;
     const struct prompts *prompts = p->run->prompts;
     *out = (struct report_case){.name = p->case_names[n],
                                 .prompt = prompts ? prompts->given[n] : NULL};
+    for (int row = 0; row < plan_animations(p); row++) {
+        const char *file =
+            plan_animation_file(p, n, row, summary->animations[row], NAME_SIZE);
+        if (record_file_is_done(p->run->record, file))
+            out->animations[row] = file;
+    }
     if (p->run->options->command != COMMAND_OPTIMIZE)
         return;
     out->losses = plan_losses_file(p, n, summary->losses, NAME_SIZE);
@@ -37,8 +43,7 @@ static void describe(const void *user, int64_t n, struct report_case *out)
 
 bool summary_write(const struct plan *p, struct err *e)
 {
-    char losses[NAME_SIZE];
-    const struct summary summary = {.p = p, .losses = losses};
+    struct summary summary = {.p = p};
     const struct report report = {.cases = p->cases,
                                   .parents = p->models,
                                   .results = p->results,

@@ -198,6 +198,9 @@ static void test_life_of_a_run(void)
     CHECK(record_cell_done(&r, 1, NULL, 0.5, &e));
     CHECK(is_there("run/run.journal"));
     check_record("running", "planned");
+    CHECK(record_complete(&r, &e)); /* without images.npy */
+    check_record("failed", "done");
+    write_file(record_file_path(&r, "images.npy"), "parents");
     CHECK(record_complete(&r, &e));
     CHECK(!is_there("run/run.journal"));
     check_record("complete", "done");

@@ -147,7 +147,7 @@ static int cell_at(const void *user, int64_t n, int i)
 
 static char *names[CASES];
 
-static void describe(const void *user, int64_t n, struct report_case *out)
+static void describe(void *user, int64_t n, struct report_case *out)
 {
     (void)user;
     *out = (struct report_case){.name = names[n], .prompt = "</section><script>"};
