@@ -89,11 +89,6 @@ void tc_empty_cache(tc_scope *s);
  * first. */
 void tc_slice_attention(tc_scope *s, bool on);
 
-/* While on, host memory for tensors comes in mappings of its own, which go back to the
- * system with the tensor: for weights, which come and go together. Otherwise it comes
- * from the heap, which is quicker to reuse and which tc_empty_cache() gives back. */
-void tc_host_mappings(bool on);
-
 /* Tensors now alive in this process, over all roots. */
 int64_t tc_live_tensors(void);
 
@@ -142,12 +137,22 @@ size_t tc_dtype_size(enum tc_dtype dtype);
 tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
                         const void *data);
 
-/* A tensor of `shape` in host memory whose bytes `fill` writes (weights are read straight
- * into it), then cast to `dtype` and moved to the device. `fill` returns false after
- * setting `e`, which becomes the sticky error. */
-typedef bool tc_fill_fn(void *bytes, size_t size, void *user, struct err *e);
-tc_tensor *tc_from_fill(tc_scope *s, enum tc_dtype stored, enum tc_dtype dtype,
-                        struct tc_shape shape, tc_fill_fn *fill, void *user);
+/* Where a tensor's numbers come from. `read` delivers them as `stored`, row-major, `rows`
+ * of the first dimension at a time (1 is all of a tensor without one), from the first to
+ * the last, on any thread, and returns false after setting `e`. */
+struct tc_source {
+    enum tc_dtype stored, dtype;
+    struct tc_shape shape;
+    bool (*read)(void *user, int64_t rows, void *bytes, struct err *e);
+    void *user;
+    tc_tensor *tensor; /* what it became */
+};
+
+/* Makes tensors on the device from sources, which tc_threads() threads read side by side:
+ * weights, that is. Each number is read once, converted to `dtype`; what has four
+ * dimensions is laid out channels-last, which convolutions take without re-ordering. A
+ * failed `read` is the sticky error. On the "meta" device nothing is read. */
+bool tc_load(tc_scope *s, int count, struct tc_source *sources);
 
 /* Copies x, cast to `dtype`, row-major, into `out` of `bytes` bytes. Waits for the
  * device. False, with `out` untouched, after a failure. */

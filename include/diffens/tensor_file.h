@@ -5,6 +5,7 @@
 
 #include "diffens/error.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,7 +41,7 @@ struct tensor_entry {
 struct tensor_storage {
     uint64_t offset, bytes;
     uint32_t crc;
-    bool checked; /* once for all tensors in it */
+    atomic_bool checked; /* once for all tensors in it */
 };
 
 /* One file on disk, kept open for reading. */
@@ -56,7 +57,7 @@ struct tensor_text {
 };
 
 /* Tensors of one network: one file, or the shards that an index names. Entries are sorted
- * by name. Not to be read by two threads at once. Start from `{0}`. */
+ * by name. Several threads may read them at once. Start from `{0}`. */
 struct tensor_file {
     struct tensor_entry *entries;
     size_t count;
@@ -91,6 +92,18 @@ const char *tensor_file_metadata(const struct tensor_file *t, const char *key);
  * `entry` may be one of the file's with another offset and shape within its bytes. */
 bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,
                       void *out, struct err *e);
+
+/* Reads one entry from its beginning to its end, some rows of its first dimension at a
+ * time, and checks it on the way. Start from `{file, entry}`; for one thread. */
+struct tensor_reader {
+    const struct tensor_file *file;
+    const struct tensor_entry *entry;
+    int64_t row;  /* the next one */
+    uint32_t crc; /* of what came before it */
+};
+
+/* The next `rows` rows; an entry without dimensions is one row. */
+bool tensor_reader_next(struct tensor_reader *r, int64_t rows, void *out, struct err *e);
 
 size_t file_dtype_size(enum file_dtype dtype);
 const char *file_dtype_name(enum file_dtype dtype); /* as safetensors spells it: "F32" */

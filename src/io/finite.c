@@ -73,45 +73,28 @@ void finite_count(struct nonfinite *found, enum file_dtype dtype, const void *by
     }
 }
 
-/* How much of an entry is read at a time: a number of elements where they lie in a row,
- * else of the first dimension's rows. */
-struct pieces {
-    struct tensor_entry piece;
-    uint64_t unit, step; /* bytes of one, and from one to the next in the file */
-    uint64_t left, most;
-};
-
-static struct pieces cut(const struct tensor_entry *entry)
-{
-    struct pieces p = {.piece = *entry};
-    uint64_t size = file_dtype_size(entry->dtype);
-    bool by_row = entry->strided && entry->rank > 0 && entry->dim[0] > 0;
-    p.unit = by_row ? entry->bytes / (uint64_t)entry->dim[0] : size;
-    p.step = by_row ? (uint64_t)entry->stride[0] * size : size;
-    p.left = p.unit ? entry->bytes / p.unit : 0;
-    p.most = p.unit > 0 && p.unit < PIECE ? PIECE / p.unit : 1;
-    if (!by_row)
-        p.piece.rank = 1;
-    return p;
-}
-
 bool finite_count_entry(struct nonfinite *found, const struct tensor_file *file,
                         const struct tensor_entry *entry, struct err *e)
 {
-    struct pieces p = cut(entry);
-    char *bytes =
-        malloc((size_t)(p.left < p.most ? p.left : p.most) * (size_t)p.unit + 1);
+    struct tensor_entry flat = *entry;
+    size_t size = file_dtype_size(entry->dtype);
+    if (entry->bytes == 0)
+        return true;
+    if (!entry->strided) { /* a row may be large, an element is not */
+        flat.rank = 1;
+        flat.dim[0] = (int64_t)(entry->bytes / size);
+    }
+    struct tensor_reader reader = {.file = file, .entry = &flat};
+    int64_t left = flat.rank > 0 ? flat.dim[0] : 1;
+    size_t width = (size_t)(entry->bytes / (uint64_t)left);
+    int64_t most = width < PIECE ? (int64_t)(PIECE / width) : 1;
+    char *bytes = malloc((size_t)(left < most ? left : most) * width);
     bool ok = bytes || err_set(e, ERR_MEMORY, "no host memory to read weights");
-    while (ok && p.left > 0) {
-        uint64_t count = p.left < p.most ? p.left : p.most;
-        p.piece.dim[0] = (int64_t)count;
-        p.piece.bytes = count * p.unit;
-        ok = tensor_file_read(file, &p.piece, bytes, e);
+    for (; ok && left > 0; left -= most) {
+        int64_t rows = left < most ? left : most;
+        ok = tensor_reader_next(&reader, rows, bytes, e);
         if (ok)
-            finite_count(found, entry->dtype, bytes,
-                         (size_t)p.piece.bytes / file_dtype_size(entry->dtype));
-        p.piece.offset += count * p.step;
-        p.left -= count;
+            finite_count(found, entry->dtype, bytes, (size_t)rows * width / size);
     }
     free(bytes);
     return ok;

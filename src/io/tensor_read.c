@@ -1,4 +1,4 @@
-/* tensor_read.c: the bytes of one tensor: row by row, or gathered from where a view has
+/* tensor_read.c: the bytes of one tensor: as they lie, or gathered from where a view has
  * them; checked against the checksum of their storage. Leaves names to tensor_file.c. */
 #include "diffens/tensor_file.h"
 
@@ -24,21 +24,32 @@ static bool check_crc(const struct tensor_part *part, const struct tensor_storag
                    (unsigned)s->crc);
 }
 
-/* Reads a storage from begin to end into `out`, or without one for its checksum alone. */
-static bool read_storage(const struct tensor_part *part, struct tensor_storage *s,
-                         unsigned char *out, struct err *e)
+/* Reads bytes into `out`, and adds them to a checksum while they are in the cache. */
+static bool read_summed(const struct tensor_part *part, unsigned char *out, uint64_t size,
+                        uint64_t offset, uint32_t *crc, struct err *e)
 {
-    unsigned char *chunk = out ? NULL : malloc(CHUNK);
-    bool ok = out || chunk || err_set(e, ERR_MEMORY, "out of memory for a chunk");
+    for (uint64_t done = 0; done < size;) {
+        uint64_t rest = size - done;
+        size_t take = rest < CHUNK ? (size_t)rest : CHUNK;
+        if (!file_read_at(part->fd, out + done, take, offset + done, part->path, e))
+            return false;
+        *crc = crc32_add(*crc, out + done, take);
+        done += take;
+    }
+    return true;
+}
+
+/* Reads a storage from begin to end for its checksum alone. */
+static bool check_storage(const struct tensor_part *part, struct tensor_storage *s,
+                          struct err *e)
+{
+    unsigned char *chunk = malloc(CHUNK);
+    bool ok = chunk || err_set(e, ERR_MEMORY, "out of memory for a chunk");
     uint32_t crc = 0;
-    for (uint64_t done = 0; ok && done < s->bytes;) {
+    for (uint64_t done = 0; ok && done < s->bytes; done += CHUNK) {
         uint64_t rest = s->bytes - done;
-        size_t size = rest < CHUNK ? (size_t)rest : CHUNK;
-        unsigned char *place = out ? out + done : chunk;
-        ok = file_read_at(part->fd, place, size, s->offset + done, part->path, e);
-        if (ok)
-            crc = crc32_add(crc, place, size);
-        done += size;
+        ok = read_summed(part, chunk, rest < CHUNK ? rest : CHUNK, s->offset + done, &crc,
+                         e);
     }
     free(chunk);
     s->checked = ok && check_crc(part, s, crc, e);
@@ -84,21 +95,53 @@ static bool read_view(const struct tensor_part *part, const struct tensor_entry 
     return ok;
 }
 
+static int64_t row_count(const struct tensor_entry *entry)
+{
+    return entry->rank > 0 ? entry->dim[0] : 1;
+}
+
+/* The next rows, as an entry of their own. */
+static struct tensor_entry next_rows(const struct tensor_reader *r, int64_t rows)
+{
+    struct tensor_entry piece = *r->entry;
+    uint64_t width = piece.bytes / (uint64_t)row_count(r->entry);
+    uint64_t step = piece.strided && piece.rank > 0
+                        ? (uint64_t)piece.stride[0] * file_dtype_size(piece.dtype)
+                        : width;
+    piece.offset += (uint64_t)r->row * step;
+    piece.bytes = (uint64_t)rows * width;
+    if (piece.rank > 0)
+        piece.dim[0] = rows;
+    return piece;
+}
+
+bool tensor_reader_next(struct tensor_reader *r, int64_t rows, void *out, struct err *e)
+{
+    const struct tensor_entry *entry = r->entry;
+    const struct tensor_part *part = &r->file->parts[entry->part];
+    struct tensor_storage *s =
+        entry->storage >= 0 ? &r->file->storages[entry->storage] : NULL;
+    if (entry->bytes == 0)
+        return true;
+    struct tensor_entry piece = next_rows(r, rows);
+    r->row += rows;
+    bool check = s && !s->checked;
+    bool whole =
+        s && !entry->strided && entry->offset == s->offset && entry->bytes == s->bytes;
+    if (check && whole)
+        return read_summed(part, out, piece.bytes, piece.offset, &r->crc, e) &&
+               (r->row < row_count(entry) ||
+                (s->checked = check_crc(part, s, r->crc, e)));
+    if (check && !check_storage(part, s, e))
+        return false;
+    if (entry->strided)
+        return read_view(part, &piece, out, e);
+    return file_read_at(part->fd, out, (size_t)piece.bytes, piece.offset, part->path, e);
+}
+
 bool tensor_file_read(const struct tensor_file *t, const struct tensor_entry *entry,
                       void *out, struct err *e)
 {
-    const struct tensor_part *part = &t->parts[entry->part];
-    struct tensor_storage *s = entry->storage >= 0 ? &t->storages[entry->storage] : NULL;
-    if (entry->bytes == 0)
-        return true;
-    bool check = s && !s->checked;
-    if (check && !entry->strided && entry->offset == s->offset &&
-        entry->bytes == s->bytes)
-        return read_storage(part, s, out, e);
-    if (check && !read_storage(part, s, NULL, e))
-        return false;
-    if (entry->strided)
-        return read_view(part, entry, out, e);
-    return file_read_at(part->fd, out, (size_t)entry->bytes, entry->offset, part->path,
-                        e);
+    struct tensor_reader r = {.file = t, .entry = entry};
+    return tensor_reader_next(&r, row_count(entry), out, e);
 }

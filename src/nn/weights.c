@@ -96,45 +96,6 @@ static bool is_floating(enum tc_dtype dtype)
     return dtype == TC_F64 || dtype == TC_F32 || dtype == TC_F16 || dtype == TC_BF16;
 }
 
-struct fill_job {
-    const struct tensor_file *file;
-    const struct tensor_entry *entry;
-};
-
-static bool fill_from_file(void *bytes, size_t size, void *user, struct err *e)
-{
-    struct fill_job *job = user;
-    if (size != job->entry->bytes)
-        return err_set(e, ERR_BUG, "%s: %zu bytes wanted, %llu stored", job->entry->name,
-                       size, (unsigned long long)job->entry->bytes);
-    return tensor_file_read(job->file, job->entry, bytes, e);
-}
-
-static bool load_entry(tc_scope *model, struct w_node *root,
-                       const struct tensor_file *file, const struct tensor_entry *entry,
-                       const char *name, enum tc_dtype dtype, struct err *e)
-{
-    enum tc_dtype stored;
-    if (!dtype_from_file(entry->dtype, &stored))
-        return true; /* no network has weights of such a type: reported as missing if
-                        asked */
-    struct w_node *node = node_descend(root, name);
-    if (!node)
-        return err_set(e, ERR_MEMORY, "no host memory for the name of a tensor");
-    struct tc_shape shape = {entry->rank, {0}};
-    memcpy(shape.dim, entry->dim, (size_t)entry->rank * sizeof *entry->dim);
-    struct fill_job job = {file, entry};
-    tc_scope *s = tc_push(model);
-    tc_tensor *x = tc_from_fill(s, stored, is_floating(stored) ? dtype : stored, shape,
-                                fill_from_file, &job);
-    if (entry->rank == 4) /* convolutions run without re-ordering in this layout */
-        x = tc_channels_last(s, x);
-    node->tensor = tc_pop(s, x);
-    for (; node; node = node->parent)
-        node->stored = true;
-    return tc_check(model, e);
-}
-
 /* True when the forward run over the tree `wanted` asked for the tensor of that name. */
 static bool is_wanted(weights wanted, const char *name)
 {
@@ -144,9 +105,75 @@ static bool is_wanted(weights wanted, const char *name)
     return node && node->used;
 }
 
+/* The tensors that are to be loaded. */
+struct load_list {
+    struct tc_source *sources;
+    struct tensor_reader *readers;
+    struct w_node **nodes;
+    int count;
+};
+
+static bool load_list_new(struct load_list *list, size_t most, struct err *e)
+{
+    *list = (struct load_list){.sources = calloc(most + 1, sizeof *list->sources),
+                               .readers = calloc(most + 1, sizeof *list->readers),
+                               .nodes = calloc(most + 1, sizeof *list->nodes)};
+    return (list->sources && list->readers && list->nodes) ||
+           err_set(e, ERR_MEMORY, "no host memory for %zu tensors", most);
+}
+
+static void load_list_free(struct load_list *list)
+{
+    free(list->sources);
+    free(list->readers);
+    free(list->nodes);
+}
+
+static bool read_rows(void *reader, int64_t rows, void *bytes, struct err *e)
+{
+    return tensor_reader_next(reader, rows, bytes, e);
+}
+
+static bool load_list_add(struct load_list *list, struct w_node *root,
+                          const struct tensor_file *file,
+                          const struct tensor_entry *entry, const char *name,
+                          enum tc_dtype dtype, struct err *e)
+{
+    enum tc_dtype stored;
+    if (!dtype_from_file(entry->dtype, &stored))
+        return true; /* no network has weights of such a type: reported as missing if
+                        asked */
+    struct w_node *node = node_descend(root, name);
+    if (!node)
+        return err_set(e, ERR_MEMORY, "no host memory for the name of a tensor");
+    struct tensor_reader *reader = &list->readers[list->count];
+    struct tc_source *source = &list->sources[list->count];
+    *reader = (struct tensor_reader){.file = file, .entry = entry};
+    *source = (struct tc_source){.stored = stored,
+                                 .dtype = is_floating(stored) ? dtype : stored,
+                                 .shape = {.rank = entry->rank},
+                                 .read = read_rows,
+                                 .user = reader};
+    memcpy(source->shape.dim, entry->dim, (size_t)entry->rank * sizeof *entry->dim);
+    list->nodes[list->count++] = node;
+    return true;
+}
+
+static bool load_list_run(struct load_list *list, tc_scope *model, struct err *e)
+{
+    tc_load(model, list->count, list->sources);
+    for (int i = 0; i < list->count; i++) {
+        list->nodes[i]->tensor = list->sources[i].tensor;
+        for (struct w_node *node = list->nodes[i]; node; node = node->parent)
+            node->stored = true;
+    }
+    return tc_check(model, e);
+}
+
 weights weights_load(tc_scope *model, const struct tensor_file *file, const char *prefix,
                      weights wanted, enum tc_dtype dtype, struct err *e)
 {
+    struct load_list list = {0};
     struct w_store *store = calloc(1, sizeof *store);
     struct w_node *root = store ? node_new(store, NULL, "", 0) : NULL;
     if (!root) {
@@ -156,15 +183,15 @@ weights weights_load(tc_scope *model, const struct tensor_file *file, const char
     }
     store->last = &store->first;
     size_t skip = strlen(prefix);
-    bool ok = true;
-    tc_host_mappings(true);
+    bool ok = load_list_new(&list, file->count, e);
     for (size_t i = 0; ok && i < file->count; i++) {
         const struct tensor_entry *entry = &file->entries[i];
         if (strncmp(entry->name, prefix, skip) == 0 &&
             is_wanted(wanted, entry->name + skip))
-            ok = load_entry(model, root, file, entry, entry->name + skip, dtype, e);
+            ok = load_list_add(&list, root, file, entry, entry->name + skip, dtype, e);
     }
-    tc_host_mappings(false);
+    ok = ok && load_list_run(&list, model, e);
+    load_list_free(&list);
     if (ok)
         return (weights){root};
     weights_unload((weights){root});

@@ -214,17 +214,17 @@ static void one_line(char *text)
         text[n - 1] = 0;
 }
 
-void tc_host_mappings(bool on)
+// glibc raises its own threshold with every mapping that is freed, until large tensors
+// come from a heap that smaller ones leave in pieces.
+static void heap_configure(void)
 {
-    // glibc raises its own threshold with every mapping that is freed, so that the next
-    // model's weights would come from a heap that the last one's have left in pieces.
-    mallopt(M_MMAP_THRESHOLD, on ? 256 << 10 : 32 << 20);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
 tc_scope *tc_open(const struct tc_settings *settings, struct err *e)
 {
-    tc_host_mappings(false);
+    heap_configure();
     tc_root *root = new (std::nothrow) tc_root{};
     if (!root) {
         err_set(e, ERR_MEMORY, "no host memory for the tensor library");
@@ -556,23 +556,6 @@ tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
         memcpy(host.mutable_data_ptr(), data, host.nbytes());
         return to_device(s->root, host);
     });
-}
-
-tc_tensor *tc_from_fill(tc_scope *s, enum tc_dtype stored, enum tc_dtype dtype,
-                        struct tc_shape shape, tc_fill_fn *fill, void *user)
-{
-    tc_tensor *x = tc_run(s, "from_fill", {}, [&]() -> at::Tensor {
-        at::ScalarType target = tc_scalar_type(dtype);
-        if (s->root->device.is_meta())
-            return at::empty(tc_sizes(shape),
-                             at::TensorOptions().dtype(target).device(s->root->device));
-        at::Tensor host = host_empty(s->root, stored, shape);
-        struct err e = {};
-        if (!fill(host.mutable_data_ptr(), host.nbytes(), user, &e))
-            tc_fail(s, e.code, "%s", e.message);
-        return to_device(s->root, host).to(target); // cast there, where it is quicker
-    });
-    return tc_ok(s) ? x : nullptr;
 }
 
 bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out,

@@ -129,24 +129,6 @@ static void out_of_memory_has_its_own_status(void)
     tc_close(root);
 }
 
-static bool refuse_to_fill(void *bytes, size_t size, void *user, struct err *e)
-{
-    (void)bytes, (void)user;
-    return err_set(e, ERR_INPUT, "%zu bytes are not there", size);
-}
-
-static void a_failed_fill_is_the_sticky_error(void)
-{
-    tc_scope *root = open_cpu();
-    CHECK(!tc_from_fill(root, TC_F16, TC_F32, SHAPE(3), refuse_to_fill, NULL));
-    struct err e = {0};
-    tc_check(root, &e);
-    CHECK_INT(e.code, ERR_INPUT);
-    CHECK_HAS(e.message, "6 bytes are not there");
-    tc_close(root);
-    CHECK_INT(tc_live_tensors(), 0);
-}
-
 static void a_missing_device_is_refused(void)
 {
     const char *names[] = {"cuda:7", "nonsense", "cuda:x", ""};
@@ -179,7 +161,6 @@ int main(void)
     RUN(sizes_are_never_zero_after_a_failure);
     RUN(an_operation_can_be_made_to_fail);
     RUN(out_of_memory_has_its_own_status);
-    RUN(a_failed_fill_is_the_sticky_error);
     RUN(a_missing_device_is_refused);
     RUN(auto_falls_back_to_the_cpu);
     return CHECK_EXIT();
