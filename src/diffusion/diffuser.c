@@ -145,6 +145,14 @@ void diffuser_close(struct diffuser *d)
     *d = (struct diffuser){0};
 }
 
+int diffuser_files(const struct diffuser *d, const struct tensor_file *files[3])
+{
+    files[0] = &d->text_network.file;
+    files[1] = &d->unet_network.file;
+    files[2] = &d->vae_network.file;
+    return d->single_file ? 1 : 3;
+}
+
 static enum tc_dtype part_dtype(const struct diffuser_weights *w, enum diffuser_part part)
 {
     bool upcast = part == PART_VAE && w->dtype == TC_F16 && w->diffuser->vae.force_upcast;

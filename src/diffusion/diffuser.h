@@ -56,6 +56,9 @@ struct diffuser_weights {
     } part[PART_COUNT];
 };
 
+/* The files of its weights, in the order in which they are read; returns how many. */
+int diffuser_files(const struct diffuser *d, const struct tensor_file *files[3]);
+
 /* Reads text encoder, UNet and VAE onto the device of `root`; `d` outlives the weights.
  * On failure nothing stays on the device. */
 bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,

@@ -2,6 +2,7 @@
  * io/file.c. */
 #include "run/weight_hashes.h"
 
+#include "base/background.h"
 #include "base/stop.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -92,6 +93,7 @@ static void hash_one(struct weight_hashes *h)
 static void *work(void *user)
 {
     struct weight_hashes *h = user;
+    background_enter();
     pthread_mutex_lock(&h->lock);
     while (!h->stop) {
         if (h->done < h->count)

@@ -3,9 +3,11 @@
  * src/diffusion/sampler.c and what is drawn to generate.c. */
 #include "stages/generate.h"
 
+#include "base/host_memory.h"
 #include "base/stop.h"
 #include "base/str.h"
 #include "diffusion/sampler.h"
+#include "io/read_ahead.h"
 #include "models/prompts.h"
 #include "run/record.h"
 #include "stages/parents.h"
@@ -263,11 +265,34 @@ static void give_up_broken(struct drawing *d)
     }
 }
 
+/* What comes after the present diffuser: the next one, else the networks that mix. Half
+ * of the memory is left for the present one's activations. */
+static struct read_ahead *read_next_ahead(const struct drawing *d)
+{
+    const struct plan *p = d->p;
+    const struct tensor_file *files[4];
+    int m = d->m + 1, count = 0;
+    while (m < p->models && plan_model_is_done(p, m))
+        m++;
+    if (m < p->models) {
+        count = diffuser_files(&p->diffusers[m], files);
+    } else {
+        files[count++] = &p->vqgan.network.file;
+        files[count++] = &p->clip.network.file;
+        files[count++] = &p->perceptual.vgg_network.file;
+        files[count++] = &p->perceptual.heads_network.file;
+    }
+    return read_ahead_begin(files, count, host_memory_read("").available / 2);
+}
+
 static bool draw_in(struct drawing *d, enum tc_dtype dtype, struct err *e)
 {
     d->dtype = dtype;
     report_loading(d);
-    bool ok = load(d, e) && draw_cases(d, e);
+    bool ok = load(d, e);
+    struct read_ahead *ahead = ok ? read_next_ahead(d) : NULL;
+    ok = ok && draw_cases(d, e);
+    read_ahead_end(ahead);
     diffuser_unload(&d->weights);
     tc_empty_cache(d->root);
     return ok;
