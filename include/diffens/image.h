@@ -25,6 +25,10 @@ void image_free(struct image *image);
  * refused by name; limits: 256 MiB, side 16,384, 64 Mpx. */
 bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e);
 
+/* What image_read() refuses for its format, its size or because it breaks off is refused;
+ * says the size of others, without decoding them. */
+bool image_measure(const char *path, int64_t *width, int64_t *height, struct err *e);
+
 /* A text that a PNG carries in a tEXt chunk (iTXt where it is not Latin-1). */
 struct image_text {
     const char *keyword; /* 1..79 Latin-1 characters */

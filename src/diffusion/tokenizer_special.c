@@ -19,6 +19,7 @@ enum {
 
 /* The JSON files of one directory; absent ones have a NULL root. */
 struct sources {
+    const char *directory;
     struct json_document config, map, added;
 };
 
@@ -128,15 +129,17 @@ static bool read_added(struct special_tokens *s, const struct bpe *b,
     return true;
 }
 
-/* One of bos_token and its like: a string, or an object as above. */
+/* One of bos_token and its like: a string, or an object as above. *id is -1 where nothing
+ * is said and the vocabulary lacks `otherwise`. */
 static bool read_role(struct special_tokens *s, const struct bpe *b,
                       const struct json *object, const char *role, const char *otherwise,
                       int32_t *id, struct err *e)
 {
     const char *name = otherwise;
     bool normalized = false;
+    const struct json *value = NULL;
     if (object && config_has(object, role)) {
-        const struct json *value = json_get(object, role);
+        value = json_get(object, role);
         if (value->kind == JSON_OBJECT) {
             if (!config_need_string(value, "content", &name, e) ||
                 !read_flags(value, &normalized, e))
@@ -147,9 +150,11 @@ static bool read_role(struct special_tokens *s, const struct bpe *b,
     }
     const struct special_token *known = find(s, name);
     *id = known ? known->id : bpe_find(b, name, strlen(name));
+    if (*id < 0 && value)
+        return json_fail(value, e, "found \"%s\", expected a token of vocab.json",
+                         STR_SHOW(name));
     if (*id < 0)
-        return err_set(e, ERR_INPUT, "%s: found \"%s\", expected a token of vocab.json",
-                       role, STR_SHOW(name));
+        return true;
     /* What the list of added tokens says about a token stands. */
     if (known && known < s->tokens + s->added)
         return true;
@@ -199,6 +204,10 @@ static bool read_sources(struct special_tokens *s, const struct bpe *b,
         if (!read_role(s, b, mapped ? map : config, roles[i].name, roles[i].otherwise,
                        roles[i].id, e))
             return false;
+        if (*roles[i].id < 0)
+            return err_set(e, ERR_INPUT,
+                           "%s/vocab.json: found no token \"%s\", expected one",
+                           STR_SHOW(from->directory), roles[i].otherwise);
     }
     return read_max_length(s, config, e);
 }
@@ -206,7 +215,7 @@ static bool read_sources(struct special_tokens *s, const struct bpe *b,
 bool special_tokens_read(struct special_tokens *s, const struct bpe *b,
                          const char *directory, struct err *e)
 {
-    struct sources from = {0};
+    struct sources from = {.directory = directory};
     bool ok = read_optional(&from.config, directory, "tokenizer_config.json", e) &&
               read_optional(&from.map, directory, "special_tokens_map.json", e) &&
               read_optional(&from.added, directory, "added_tokens.json", e) &&

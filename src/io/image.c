@@ -111,11 +111,8 @@ static void to_rgb(const struct stb_result *from, struct image *image)
 }
 
 static bool decode_png(struct image *image, const uint8_t *bytes, size_t size,
-                       bool *had_alpha, struct err *e)
+                       int64_t width, int64_t height, bool *had_alpha, struct err *e)
 {
-    int64_t width = 0, height = 0;
-    if (!png_size(bytes, size, &width, &height, e) || !check_size(width, height, e))
-        return false;
     /* Twice what 16-bit RGBA rows need, because stb_image doubles its buffers. */
     size_t most = 2 * ((size_t)height * ((size_t)width + 1) * 8);
     most = (most > 2 * size ? most : 2 * size) + (1u << 20);
@@ -135,35 +132,52 @@ static bool decode_png(struct image *image, const uint8_t *bytes, size_t size,
     return ok;
 }
 
-static bool decode(struct image *image, const uint8_t *bytes, size_t size,
-                   bool *had_alpha, struct err *e)
+static bool measure(const uint8_t *bytes, size_t size, int64_t *width, int64_t *height,
+                    struct err *e)
 {
-    if (had_alpha)
-        *had_alpha = false;
-    if (png_is(bytes, size))
-        return decode_png(image, bytes, size, had_alpha, e);
-    if (!jpeg_is(bytes, size))
+    if (!png_is(bytes, size) && !jpeg_is(bytes, size))
         return err_set(e, ERR_INPUT, "found %s, expected PNG or JPEG",
                        format_name(bytes, size));
-    int64_t width = 0, height = 0;
-    return jpeg_size(bytes, size, &width, &height, e) && check_size(width, height, e) &&
-           jpeg_decode(image, bytes, size, e);
+    return (png_is(bytes, size) ? png_size(bytes, size, width, height, e)
+                                : jpeg_size(bytes, size, width, height, e)) &&
+           check_size(*width, *height, e);
 }
 
-bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e)
+/* Without an image: measures only. */
+static bool read_picture(const char *path, struct image *image, int64_t *width,
+                         int64_t *height, bool *had_alpha, struct err *e)
 {
-    char *bytes;
+    char *text;
     size_t size;
     struct err cause = {0};
-    *image = (struct image){0};
-    if (!file_read_all(path, LIMIT_IMAGE_FILE, &bytes, &size, e))
+    if (!file_read_all(path, LIMIT_IMAGE_FILE, &text, &size, e))
         return false;
-    bool ok = decode(image, (uint8_t *)bytes, size, had_alpha, &cause);
-    free(bytes);
+    const uint8_t *bytes = (const uint8_t *)text;
+    bool ok = measure(bytes, size, width, height, &cause);
+    if (ok && image)
+        ok = png_is(bytes, size)
+                 ? decode_png(image, bytes, size, *width, *height, had_alpha, &cause)
+                 : jpeg_decode(image, bytes, size, &cause);
+    free(text);
     if (ok)
         return true;
     err_in_file(&cause, path);
     return err_set(e, cause.code, "%s", cause.message);
+}
+
+bool image_measure(const char *path, int64_t *width, int64_t *height, struct err *e)
+{
+    *width = *height = 0;
+    return read_picture(path, NULL, width, height, NULL, e);
+}
+
+bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e)
+{
+    int64_t width = 0, height = 0;
+    *image = (struct image){0};
+    if (had_alpha)
+        *had_alpha = false;
+    return read_picture(path, image, &width, &height, had_alpha, e);
 }
 
 bool image_write_png(const struct image *image, const char *path,

@@ -39,7 +39,7 @@ static bool collect(struct shards *s, const struct json *map, struct err *e)
                              LIMIT_SHARDS);
         s->name[s->count++] = name;
     }
-    return true;
+    return s->count > 0 || json_fail(map, e, "found no tensors, expected some");
 }
 
 static bool append_shards(struct tensor_file *t, const struct shards *s,

@@ -253,8 +253,8 @@ static bool check_divides(const struct json *object, const char *key, int64_t di
 {
     for (int i = 0; i < levels; i++)
         if (channels[i] % divisor != 0)
-            return json_fail(object, e,
-                             "%s: found %lld, expected a divisor of %lld channels", key,
+            return json_fail(json_get(object, key) ? json_get(object, key) : object, e,
+                             "found %lld, expected a divisor of %lld channels",
                              (long long)divisor, (long long)channels[i]);
     return true;
 }

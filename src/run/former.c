@@ -24,6 +24,18 @@ static bool no_memory(struct err *e)
 
 /* run.json */
 
+/* Records from before there was a format are of the first. */
+static bool check_format(const struct json *record, struct err *e)
+{
+    int64_t format = RECORD_FORMAT;
+    if (!config_may_int(record, "format", 1, INT32_MAX, &format, e))
+        return false;
+    return format <= RECORD_FORMAT ||
+           json_fail(json_get(record, "format"), e,
+                     "found %d, expected at most %d: made by a newer diffens",
+                     (int)format, RECORD_FORMAT);
+}
+
 static bool as_inside(const struct json *value, const char **file, struct err *e)
 {
     if (!config_as_string(value, file, e))
@@ -229,7 +241,7 @@ static bool read_all(struct former_run *f, const char *directory, const char *re
 {
     f->state = "running";
     if (!json_read(&f->record, record, LIMIT_JSON_RECORD, e) ||
-        !config_as_object(f->record.root, e) ||
+        !config_as_object(f->record.root, e) || !check_format(f->record.root, e) ||
         !journal_read(&f->journal, directory, &f->dropped, e) ||
         !config_may_string(f->record.root, "state", &f->state, e) || !read_cells(f, e) ||
         !read_cases(f, e) || !read_outcomes(f, e) || !read_files(f, e))
@@ -246,7 +258,9 @@ bool former_run_open(struct former_run *f, const char *directory, struct err *e)
     if (!record)
         return no_memory(e);
     bool there = lstat(record, &st) == 0;
-    bool ok = there || errno == ENOENT || run_directory_fail(e, record, "look at");
+    bool ok = there || errno == ENOENT ||
+              err_set(e, ERR_INPUT, "%s: cannot look at: %s", STR_SHOW(record),
+                      strerror(errno));
     if (there)
         ok = read_all(f, directory, record, e);
     free(record);

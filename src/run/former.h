@@ -8,6 +8,10 @@
 #include "diffens/error.h"
 #include "io/json.h"
 
+/* Of run.json and run.journal: a higher one is of a diffens that this one cannot go on
+ * for. */
+#define RECORD_FORMAT 1
+
 /* A picture; texts belong to the run. */
 struct former_cell {
     const struct json *planned; /* its object in run.json */

@@ -366,6 +366,7 @@ void record_write_all(const struct record_state *s, struct json_writer *w)
     const struct options *o = s->about.options;
     json_write_open_object(w);
     json_member_text(w, "program", "diffens");
+    json_member_int(w, "format", RECORD_FORMAT);
     json_member_text(w, "version", DIFFENS_VERSION);
     json_member_text(w, "state", s->state);
     json_member_text(w, "command", s->about.command);

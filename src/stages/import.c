@@ -91,12 +91,21 @@ static int64_t place_of(char **names, int64_t *count, int64_t last, const char *
 /* Takes the size of all pictures from the first. */
 static bool measure(struct import *i, struct err *e)
 {
-    struct image picture = {0};
-    if (!image_read(&picture, i->files[0], NULL, e))
-        return false;
-    i->height = picture.height;
-    i->width = picture.width;
-    image_free(&picture);
+    for (int64_t f = 0; f < i->cases * i->models; f++) {
+        int64_t height, width;
+        if (!image_measure(i->files[f], &width, &height, e))
+            return false;
+        if (f == 0) {
+            i->height = height;
+            i->width = width;
+        }
+        if (height != i->height || width != i->width)
+            return err_set(e, ERR_INPUT,
+                           "%s: found %lld x %lld pixels, expected %lld x %lld as the "
+                           "first picture has",
+                           STR_SHOW(i->files[f]), (long long)width, (long long)height,
+                           (long long)i->width, (long long)i->height);
+    }
     return true;
 }
 
@@ -333,21 +342,19 @@ void import_keep_shard(struct import *i, int index, int count)
 }
 
 bool import_read(const struct import *i, int64_t index_case, int index_model,
-                 struct image *picture, struct err *e)
+                 struct image *picture, bool *had_alpha, struct err *e)
 {
+    *had_alpha = false;
     if (!i->files)
         return image_tensor_read(&i->tensor, index_case * i->shards + i->shard,
                                  index_model, picture, e);
     const char *file = i->files[index_case * i->models + index_model];
-    if (!image_read(picture, file, NULL, e))
+    if (!image_read(picture, file, had_alpha, e))
         return false;
     if (picture->height == i->height && picture->width == i->width)
         return true;
-    err_set(e, ERR_INPUT,
-            "%s: found %d x %d pixels, expected %lld x %lld as the first "
-            "picture has",
-            STR_SHOW(file), picture->width, picture->height, (long long)i->width,
-            (long long)i->height);
+    err_set(e, ERR_INPUT, "%s: found another size than before, expected it unchanged",
+            STR_SHOW(file));
     image_free(picture);
     return false;
 }

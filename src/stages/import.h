@@ -30,9 +30,10 @@ bool import_open(struct import *i, const char *path, struct err *e);
 /* Keeps the cases n with n % count == index. None may be left. */
 void import_keep_shard(struct import *i, int index, int count);
 
-/* Reads one picture, which the caller frees. */
+/* Reads one picture, which the caller frees. Transparent ones are put on white, which
+ * *had_alpha tells. */
 bool import_read(const struct import *i, int64_t index_case, int index_model,
-                 struct image *picture, struct err *e);
+                 struct image *picture, bool *had_alpha, struct err *e);
 
 /* Accepts a zeroed or half-built object. */
 void import_close(struct import *i);

@@ -368,6 +368,18 @@ static bool open_shard(const struct merge *m, int i, struct image_tensor *t,
     return ok;
 }
 
+static bool check_tensors(const struct merge *m, struct err *e)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < m->s->count; i++) {
+        struct image_tensor t = {0};
+        struct err ignored = {0};
+        ok = open_shard(m, i, &t, e);
+        image_tensor_close(&t, &ignored);
+    }
+    return ok;
+}
+
 static bool take_shard(const struct merge *m, int i, struct image_tensor *images,
                        struct err *e)
 {
@@ -386,7 +398,7 @@ static bool join(const struct merge *m, struct err *e)
     struct image_tensor images = {0};
     struct record *r = m->run.record;
     struct err failure = {0};
-    bool ok = plan_check_disk(&m->p, e) && record_begin(r, e) &&
+    bool ok = check_tensors(m, e) && plan_check_disk(&m->p, e) && record_begin(r, e) &&
               parents_open(&m->p, &images, e);
     for (int i = 0; ok && i < m->s->count; i++)
         ok = take_shard(m, i, &images, e);

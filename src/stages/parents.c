@@ -55,11 +55,14 @@ static bool check_same(const struct plan *p, int64_t n, int m,
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e)
 {
     const struct record *r = p->run->record;
+    int64_t transparent = 0;
     for (int64_t n = 0; n < p->cases; n++) {
         for (int m = 0; m < p->models; m++) {
             struct image picture = {0};
-            bool ok = stop_check(e) &&
-                      import_read(&p->import, n, p->import_index[m], &picture, e);
+            bool had_alpha;
+            bool ok = stop_check(e) && import_read(&p->import, n, p->import_index[m],
+                                                   &picture, &had_alpha, e);
+            transparent += ok && had_alpha;
             if (ok && record_cell_is_done(r, plan_parent_cell(p, n, m)))
                 ok = check_same(p, n, m, &picture, e);
             else
@@ -69,6 +72,10 @@ bool parents_import(const struct plan *p, struct image_tensor *images, struct er
                 return false;
         }
     }
+    if (transparent > 0)
+        progress_note(p->run->progress, NOTE_INFO,
+                      "%s: %lld pictures are transparent: put on white",
+                      STR_SHOW(p->import.path), (long long)transparent);
     return true;
 }
 

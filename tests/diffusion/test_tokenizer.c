@@ -103,10 +103,11 @@ static void test_merges_refused(void)
 
 static void test_special_tokens_refused(void)
 {
-    refused("{\"a\": 0}", "", NULL, NULL, NULL, "",
-            "bos_token: found \"<|startoftext|>\", expected a token of vocab.json");
-    refused(vocab, merges, "{\"pad_token\": \"pad\"}", NULL, NULL, "",
-            "pad_token: found \"pad\"");
+    refused("{\"a\": 0}", "", NULL, NULL, NULL, "vocab.json",
+            "found no token \"<|startoftext|>\", expected one");
+    refused(vocab, merges, "{\"pad_token\": \"pad\"}", NULL, NULL,
+            "tokenizer_config.json",
+            "pad_token: found \"pad\", expected a token of vocab.json");
     refused(vocab, merges, "{\"pad_token\": 3}", NULL, NULL, "tokenizer_config.json",
             "pad_token");
     refused(vocab, merges, "{\"pad_token\": {\"content\": \"!\", \"lstrip\": true}}",

@@ -1,0 +1,100 @@
+"""Command lines, and settings from the environment and from files."""
+
+from rows import DEMO, commands, contents, text
+
+DRAW = f"generate --ensemble {DEMO} --out @/out --prompt x "
+MIX = f"blend --ensemble {DEMO} --out @/out --prompt x "
+MOVE = f"optimize --ensemble {DEMO} --out @/out --prompt x "
+
+
+def value(command, option, expected, *given):
+    """An option's values, each quoted in the error line."""
+    return commands(f"--{option}", rf"^--{option}: found .*, expected {expected}",
+                    *([*command.split(), f"--{option}={v}"] for v in given))
+
+
+SETTINGS = "generate --ensemble demo --config @/c.json"
+
+ROWS = [
+    commands("no such command", r'^found command "blnd", expected a command: generate, blend',
+             "blnd --prompt x"),
+    commands("no such option", r'^generate: found option "--promt", expected one', DRAW + "--promt x",
+             DRAW + "--promt=x"),
+    commands("an option of another command", r"--gamma", DRAW + "--gamma 0.3"),
+    commands("a word too many", r'found "y"|"y"', DRAW + "y", MIX + "-- y"),
+    commands("no value", r"^--prompt: found no value", "generate --prompt"),
+    commands("a value for a flag", r'^--resume: found value "1"', DRAW + "--resume=1"),
+    value(DRAW, "steps", "an integer 1..1000|an integer from 1 to 1000|.*1000",
+          "0", "-1", "1e9", "12x", "", " 5", "0x10", "+5", "1001", "9" * 40),
+    value(DRAW, "size", ".*HxW|.*x", "64x513", "513x64", "64", "x64", "64x", "64x64x64", "0x64",
+          "-64x64"),
+    value(DRAW, "random-seed", ".*18446744073709551615|.*2\\^64", "18446744073709551616", "-1",
+          "1.5", "0x2a", ""),
+    value(DRAW, "guidance", ".*100", "nan", "inf", "1e999", "-0.1", "101", "7,5", ""),
+    value(DRAW, "batch", ".*auto.*1024", "0", "1025", "automatic"),
+    value(DRAW, "threads", ".*auto.*1024", "0", "-1", "x"),
+    value(DRAW, "dtype", ".*fp16", "fp8", "\x1b[31m\n", "FP16"),
+    value(DRAW, "scheduler", ".*pndm", "pndn", "ddim-karras"),
+    value(DRAW, "noise", ".*shared", "same"),
+    value(DRAW, "time-limit", ".*0", "-1", "soon", "1e9"),
+    value(DRAW, "progress", ".*json", "fancy"),
+    value(DRAW, "shard", ".*I/N", "3/3", "-1/4", "1/0", "a/b", "1", "1/2/3", "0/1000001"),
+    value(MIX, "gamma", ".*", "1.5", "-0.1", "0:1:0", "0:1", "0.1,,0.2", "nan", "0:1:2:3"),
+    value(MIX, "weights", ".*", "-1,2", "nan,1", "1,", "a,b"),
+    value(MIX, "layer", ".*prequant", "prequnt", "all,none"),
+    value(MIX, "pair", ".*2|.*A,B", "plain", "plain,poster,watercolour"),
+    value(MOVE, "crops", ".*", "0x1", "1x0", "1x1.5", "2000x1", "8*0.25", "1x1,"),
+    value(MOVE, "epochs", ".*1000000", "0", "-5", "1000001"),
+    value(MOVE, "lr", ".*100", "0", "nan", "101"),
+    value(MOVE, "augment", ".*flip", "spin"),
+    commands("the seed's number", r'^--seed: found "42", expected noise, gaussian, input', MOVE + "--seed 42"),
+    commands("weights of other parents", r"^--weights: found 1 numbers?, expected 3",
+             MIX + "--weights 1"),
+    commands("weights of nothing", r'^--weights: found "0,0,0", expected .*a sum above 0', MIX +
+             "--weights 0,0,0"),
+    commands("twice", r"^--steps: given twice", DRAW + "--steps 2 --steps 3"),
+    commands("resume and force", r"--resume and --force", DRAW + "--resume --force"),
+    commands("prompt and prompts", r"--prompts? and --prompts?|--prompts?.*--prompt",
+             DRAW + "--prompts @/p.json"),
+    commands("gamma and weights", r"--gamma and --weights|--weights.*--gamma",
+             MIX + "--gamma 0.5 --weights 1,0,0"),
+    commands("no such model", r'"nobody", expected one of .*plain', DRAW + "--models nobody",
+             DRAW + "--models plain,nobody"),
+    commands("a model twice", r'^--models: found "plain,plain", expected .*different names', DRAW + "--models plain,plain"),
+    commands("more shards than cases", r"^--shard: found 0/2, expected at most 1",
+             DRAW + "--shard 0/2"),
+    commands("no job array", r"^--shard.*SLURM_ARRAY_TASK", DRAW + "--shard auto"),
+    commands("a broken job array", r"SLURM_ARRAY_TASK_\w+: found", DRAW + "--shard auto",
+             SLURM_ARRAY_TASK_ID="x", SLURM_ARRAY_TASK_MIN="0", SLURM_ARRAY_TASK_MAX="1",
+             SLURM_ARRAY_TASK_STEP="1", SLURM_ARRAY_TASK_COUNT="2"),
+    commands("no such device", r"^--device: found|device.*\"nowhere\"", DRAW + "--device nowhere",
+             status=7),
+    commands("a device that is not there", r"cuda:99|cuda", DRAW + "--device cuda:99", status=7),
+    commands("environment: threads", r"^\$DIFFENS_THREADS|DIFFENS_THREADS", DRAW,
+             DIFFENS_THREADS="many"),
+    commands("environment: device", r"nowhere", DRAW, status=7, DIFFENS_DEVICE="nowhere"),
+    commands("environment: ensemble", r"nothing", "generate --prompt x --out @/out", status=3,
+             DIFFENS_ENSEMBLE="nothing"),
+    commands("settings missing", r"/c\.json: open: No such file", SETTINGS, status=3),
+    contents("settings: no such option", SETTINGS, r"/c\.json: \$.*promt", text({"promt": "x"}),
+             file="c.json"),
+    contents("settings: not one of this command", SETTINGS, r"/c\.json: \$.*gamma",
+             text({"gamma": 0.5}), file="c.json"),
+    contents("settings: range", SETTINGS, r"/c\.json: \$\.steps: found .*, expected",
+             *(text({"prompt": "x", "steps": v}) for v in (0, -1, 1.5, 1e300, True, [1], {})),
+             file="c.json"),
+    contents("settings: kind", SETTINGS, r"/c\.json: \$\.(size|deterministic|models): found",
+             text({"size": 64}), text({"deterministic": "yes"}), text({"models": 5}),
+             text({"deterministic": 1}), file="c.json"),
+    contents("settings: not an object", SETTINGS, r"/c\.json: .*expected an object", b"[]", b'"x"',
+             b"5", file="c.json"),
+    contents("settings: syntax", SETTINGS, r"/c\.json: line 1, column \d+", b"{", b"{steps: 3}",
+             b'{"steps": 3,}', b"", file="c.json"),
+    commands("merge: nothing given", r"DIR|director|shard", "merge --out @/out", "merge"),
+    commands("merge: no such directory", r"/nowhere: ", "merge @/nowhere --out @/out", status=3),
+    commands("inspect: nothing given", r"PATH|path|expected", "inspect"),
+    commands("inspect: no such file", r"/nowhere: ", "inspect @/nowhere", status=3),
+    commands("models: no such ensemble", r"nowhere", "models show nowhere", "models check nowhere",
+             status=3),
+    commands("models: no such verb", r'"destroy"', "models destroy demo"),
+]

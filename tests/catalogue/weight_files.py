@@ -1,0 +1,227 @@
+"""Weight files: safetensors, PyTorch's archives and pickles, indices of shards. By
+themselves, through `models check`; what a network makes of them is in model_folders.py."""
+
+import json
+import struct
+
+import torch_files as f
+from rows import contents, inputs, text
+
+CHECK = "models check @/w"
+GOOD = f.dict_of(a=f.tensor())
+NAME = r'(\"a\"|a|tensor \"a\")'
+
+
+def safetensors(header, data=b"", length=None):
+    head = header if isinstance(header, bytes) else text(header)
+    return struct.pack("<Q", len(head) if length is None else length) + head + data
+
+
+def one(dtype="F32", shape=(2,), offsets=(0, 8), data=bytes(8), **more):
+    return safetensors({"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets, **more}},
+                       data)
+
+
+def two(first, second, size=16):
+    entry = {"dtype": "F32", "shape": [2]}
+    return safetensors({"a": {**entry, "data_offsets": first},
+                        "b": {**entry, "data_offsets": second}}, bytes(size))
+
+
+def weights(name, pattern, *given):
+    return contents("weights: " + name, CHECK, r"/w: .*(" + pattern + ")", *given)
+
+
+def pickle(code):
+    """A checkpoint whose pickle is this program, protocol and STOP left to it."""
+    return f.archive([("a/data.pkl", b"\x80\x02" + code), ("a/data/0", f.ZEROS)])
+
+
+def checkpoint(**settings):
+    return f.checkpoint(GOOD, **settings)
+
+
+def tensor(**settings):
+    return f.checkpoint(f.dict_of(a=f.tensor(**settings)))
+
+
+def sparse(head, size):
+    """A file of that size that takes no room."""
+    def make(folder):
+        with open(folder / "w", "wb") as file:
+            file.write(head)
+            file.truncate(size)
+    return make
+
+
+def calls(value):
+    """The same call reached in every way that a pickle has."""
+    return {
+        "GLOBAL": f.called("os", "system", f.text("touch ran")),
+        "STACK_GLOBAL": b"\x8c\x02os\x8c\x06system\x93" + f.tuple_of(f.text("touch ran")) + b"R",
+        "dotted": f.called("builtins", "__import__.__call__", f.text("os")),
+        "memo": b"cos\nsystem\nq\x000h\x00" + f.tuple_of(f.text("touch ran")) + b"R",
+        "NEWOBJ": b"csubprocess\nPopen\n" + f.tuple_of(f.text("touch ran")) + b"\x81",
+        "BUILD": f.called("torch._utils", "_rebuild_parameter") + b"}" + f.text("__setstate__")
+        + b"cos\nsystem\nsb",
+        "nested": f.called("pickle", "loads", f.text("cos\nsystem\n(S'touch ran'\ntR.")),
+        "eval": f.called("builtins", "eval", f.text("open('ran','w')")),
+        "runpy": f.called("runpy", "_run_code", f.text("open('ran','w')"), b"}"),
+        "timeit": f.called("timeit", "timeit", f.text("open('ran','w')")),
+        "f2py": f.called("numpy.f2py.crackfortran", "getlincoef", f.text("open('ran','w')"), b"}"),
+    }[value]
+
+
+def index(folder, weight_map, **shards):
+    (folder / "w.index.json").write_bytes(text({"weight_map": weight_map}))
+    for name, data in shards.items():
+        (folder / f"{name}.safetensors").write_bytes(data)
+
+
+def indexed(weight_map, **shards):
+    return lambda folder: index(folder, weight_map, **shards)
+
+
+INDEX = CHECK + ".index.json"
+
+ROWS = [
+    weights("too short for safetensors", r"found \d bytes|found an empty file|8", b"", b"\x10",
+            b"\x10" * 7),
+    weights("header length", r"header length: found \d+, expected",
+            *(struct.pack("<Q", n) + b"{}" for n in (0, 1, 3, 2**63, 2**64 - 1, 100000001))),
+    inputs("weights: a huge header", CHECK, r"/w: header length: found 100000001, expected at most "
+           r"16777216", sparse(struct.pack("<Q", 100000001) + b"{", 1 << 30)),
+    weights("header is no object", r"header|line 1, column", safetensors(b"[]"),
+            safetensors(b"5 "), safetensors(b'"a"')),
+    weights("header has a byte-order mark", r"header|line 1|0xEF", safetensors(b"\xef\xbb\xbf{}")),
+    weights("header is not UTF-8", r"line 1, column", safetensors(b'{"\xff": 1}'),
+            safetensors(b'{"\xc0\x80": 1}')),
+    weights("header breaks off", r"line 1, column \d+: found end", safetensors(b'{"a": {'),
+            safetensors(b'{"a": {"dtype": "F32"')),
+    weights("header goes on", r"line 1, column \d+", safetensors(b"{} {}"), safetensors(b"{}x")),
+    weights("header is too deep", r'found the field "a", expected dtype, shape and data_offsets only', safetensors(b'{"a":' * 100)),
+    weights("metadata", r"__metadata__.*\"?k\"?: found", *(
+        safetensors({"__metadata__": {"k": v}}) for v in (1, {}, [], None))),
+    weights("metadata is no object", r"__metadata__.*found", safetensors({"__metadata__": []})),
+    weights("a name twice", r"\"a\".*twice", safetensors(
+        b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'
+        b'"a":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}', bytes(8))),
+    weights("a long name", r"1024", safetensors(
+        {"n" * 1025: {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, bytes(4))),
+    weights("a name with colours", r"\\x1B\[31m", safetensors(
+        {"\x1b[31m": {"dtype": "F4", "shape": [], "data_offsets": [0, 4]}}, bytes(4))),
+    weights("type", NAME + r".*dtype: found .*, expected", *map(one, (
+        "F4", "F8_E8M0", "F8_E4M3", "C64", "f32", "", "F32\n"))),
+    weights("type of another kind", NAME + ".*dtype", one(dtype=5), one(dtype=None)),
+    weights("shape", NAME + r".*shape.*found", *(one(shape=s) for s in (
+        [-1], [2.0], ["2"], [2**63], [1] * 9, 2, None, {}))),
+    weights("shape overflows", NAME + r".*(overflow|found)", *(one(shape=s) for s in (
+        [2**32, 2**32], [2**62, 2], [2**61], [2**31, 2**31, 2**31]))),
+    weights("offsets", NAME + r".*data_offsets.*found", *(one(offsets=o) for o in (
+        [8, 0], [-8, 0], [0.0, 8], [8], [0, 8, 8], [], None, [0, 2**64], "0-8"))),
+    weights("offsets beyond the file", NAME + r".*found", one(offsets=[0, 2**64 - 1]),
+            one(offsets=[2**63, 2**63 + 8])),
+    weights("a hole", r"a.*found", one(offsets=[4, 12], data=bytes(12)), two([0, 8], [12, 20], 20)),
+    weights("overlap", r"\"?[ab]\"?.*found", two([0, 8], [4, 12], 12), two([0, 8], [0, 8], 8)),
+    weights("bytes short", r"3 bytes short|short: incomplete download", one(data=bytes(5))),
+    weights("bytes too many", r"found.*(9|1 byte)", one(data=bytes(9))),
+    weights("another size than the shape's", NAME + r".*(12.*8|8.*12)", one(shape=[3])),
+    weights("a key missing", NAME + r".*(dtype|shape|data_offsets)",
+            safetensors({"a": {"shape": [], "data_offsets": [0, 4]}}, bytes(4)),
+            safetensors({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4)),
+            safetensors({"a": {"dtype": "F32", "shape": []}}, bytes(4)), safetensors({"a": {}})),
+    weights("a key too many", r"color", one(color="red")),
+    weights("a tensor that is none", NAME + r".*found", safetensors({"a": 5}),
+            safetensors({"a": []}), safetensors({"a": None})),
+
+    weights("Git LFS pointer", r"Git[ -]LFS", b"version https://git-lfs.github.com/spec/v1\n"
+            b"oid sha256:0\nsize 12345\n"),
+    weights("web page", r"found", b"<!DOCTYPE html><html></html>", b"<html><body>404"),
+    weights("JSON error", r"found", b'{"error": "Repository not found"}'),
+    weights("other formats", r"found", b"GGUF\3\0\0\0" + bytes(40), b"\x89HDF\r\n\x1a\n" + bytes(40),
+            b"\x1f\x8b\x08\0" + bytes(40), b"\x93NUMPY\1\0" + bytes(40)),
+
+    weights("zip breaks off", r"no end record|incomplete", checkpoint()[:-30], checkpoint()[:150],
+            checkpoint()[:40]),
+    weights("zip of nothing", r"found", f.archive([]), f.archive([], zip64=False)),
+    weights("two archives", r"found", 2 * checkpoint(), 2 * checkpoint(zip64=False)),
+    weights("zip with a comment", r"no end record|comment", checkpoint()[:-2] + b"\3\0abc"),
+    weights("no data.pkl", r"data\.pkl", f.archive([("a/data/0", f.ZEROS)])),
+    weights("two data.pkl", r"data\.pkl.*(twice|outside)",
+            f.archive([("a/data.pkl", f.program(GOOD))] * 2),
+            f.archive([("a/data.pkl", f.program(GOOD)), ("b/data.pkl", b"")])),
+    weights("data.pkl in no folder", r"data\.pkl", f.archive([("data.pkl", f.program(GOOD))])),
+    weights("entry outside", r"a/data/\.\./x|\.\./x|/etc/passwd|C:", *(
+        checkpoint(more=[(name, b"")]) for name in ("../x", "a/data/../x", "/etc/passwd", "C:/x"))),
+    weights("code in the archive", r"x\.py|x\.so", checkpoint(more=[("a/x.py", b"")]),
+            checkpoint(more=[("a/x.so", b"")])),
+    weights("NUL in an entry's name", r"NUL", checkpoint(more=[(b"a/data/1\0.py", b"")])),
+    weights("TorchScript", r"TorchScript", checkpoint(more=[("a/constants.pkl", b"")]),
+            checkpoint(more=[("a/code/x.py", b"")])),
+    weights("flags", r"a/data\.pkl.*flags 0x00[0-9]+", *(checkpoint(flags=bit)
+                                                        for bit in (1, 0x20, 0x40))),
+    weights("compressed", r"a/data\.pkl.*compressed", checkpoint(method=8), checkpoint(method=93)),
+    weights("checksum", r"CRC", checkpoint(crcs={"a/data.pkl": 1}),
+            checkpoint(crcs={"a/data/0": 1})),
+    weights("sizes that lie", r"a/data/0", *(checkpoint(lie={"a/data/0": n})
+                                            for n in (2**63, 2**64 - 1, 44, 0))),
+    weights("entries that lie", r"entries|directory|entry", *(checkpoint(count=n)
+                                                       for n in (1, 3, 1 << 40, 0))),
+
+    weights("opcode", r"byte \d+: opcode 0x[0-9A-F]+", *map(pickle, (
+        b"\xff.", b"\x82\x01.", b"\x83\x01\x00.", b"(ios\nsystem\n.", b"(cos\nsystem\no.",
+        b"cos\nsystem\n)}\x92.", b"\x97.", b"g-1\n.", b"I1\n."))),
+    weights("stack", r"byte \d+: opcode 0x[0-9A-F]+.*(stack|MARK|mark|found)", *map(pickle, (
+        b"R.", b"0.", b"]e.", b"t.", b"u.", b"2."))),
+    weights("memo", r"byte \d+: .*memo", *map(pickle, (b"h\x05.", b"j\0\0\0\x80."))),
+    weights("no STOP", r"STOP", pickle(b"}"), pickle(b""), pickle(b"}q\0")),
+    weights("behind STOP", r"STOP", pickle(b"}.x"), pickle(GOOD + b".N.")),
+    weights("arguments that break off", r"byte \d+", pickle(b"X\xff\xff\xff\x7fa."),
+            pickle(b"\x8a\xff1."), pickle(b"cos\nsys")),
+    weights("nesting", r"nest|64|stack", pickle(b"(" * 100000 + b"."), pickle(b"]" * 200000 + b".")),
+    weights("calls of lists", r"found", pickle(b"])R."), pickle(b"}(K\1K\2u0]K\1K\2s.")),
+    weights("hostile calls", r"found", *(f.checkpoint(calls(way)) for way in (
+        "GLOBAL", "STACK_GLOBAL", "dotted", "memo", "NEWOBJ", "BUILD", "nested", "eval", "runpy",
+        "timeit", "f2py"))),
+    weights("negative numbers", NAME + r".*-1", tensor(size=(-1, 4)), tensor(stride=(-1, 1)),
+            tensor(offset=-1)),
+    weights("beyond its storage", NAME + r".*(storage|overflows)", tensor(size=(3, 5), stride=(5, 1)),
+            tensor(offset=1), tensor(size=(2**40, 2**40)), tensor(stride=(2**62, 1))),
+    weights("sizes and strides", NAME + r".*found", tensor(size=(3,), stride=(4, 1)),
+            tensor(size=(1,) * 9, stride=(1,) * 9)),
+    weights("arguments of a tensor", r'tensor "a".*found (0 arguments|None)', *(
+        f.checkpoint(f.dict_of(a=f.called("torch._utils", "_rebuild_tensor_v2", *arguments)))
+        for arguments in ((), (b"N",) * 4))),
+    weights("storage missing", r'storage.*"?7"?', tensor(of=f.storage("7"))),
+    weights("storage of another size", r'48|40', f.checkpoint(GOOD, data=bytes(40)),
+            tensor(of=f.storage(elements=13))),
+    weights("storage of another type", NAME + r".*|storage", tensor(of=f.storage(
+        kind="torch\nQInt8Storage")), tensor(of=f.storage(kind="os\nsystem"))),
+    weights("other tensors", NAME + r".*found", *(
+        f.checkpoint(f.dict_of(a=f.called("torch._utils", kind, b"N", b"}"))) for kind in (
+            "_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_meta_tensor_no_storage",
+            "_rebuild_wrapper_subclass"))),
+    weights("no tensors", r"found", f.checkpoint(b"]"), f.checkpoint(b"}"), f.checkpoint(b"K\5"),
+            f.checkpoint(b"](" + GOOD + b"e")),
+    weights("before 1.6: magic", r"magic", f.legacy(GOOD, magic=f.integer(5)), f.legacy(
+        GOOD, magic=f.called("os", "system", f.text("touch ran"))), b"\x80\x02}."),
+    weights("before 1.6: version", r"protocol version.*1001", f.legacy(GOOD, version=b"K\5")),
+    weights("before 1.6: system", r"little_endian", f.legacy(
+        GOOD, system=f.dict_of(little_endian=b"\x89"))),
+    weights("before 1.6: storages", r'storage|behind', f.legacy(GOOD, keys=("0", "1")),
+            f.legacy(GOOD, elements=13), f.legacy(GOOD, data=f.ZEROS[:-1]),
+            f.legacy(GOOD, data=f.ZEROS + b"x"), f.legacy(GOOD, elements=-1)),
+
+    inputs("shards missing", INDEX, r"x\.safetensors: open: No such file",
+           indexed({"a": "x.safetensors"})),
+    inputs("shards elsewhere", INDEX, r"index\.json: .*found .*, expected",
+           *(indexed({"a": name}) for name in ("../w", "/etc/passwd", "a/../../b", "", "a\0b"))),
+    inputs("a tensor that its shard lacks", INDEX, r'\"?b\"?.*x\.safetensors|x\.safetensors.*"b"',
+           indexed({"a": "x.safetensors", "b": "x.safetensors"}, x=one())),
+    inputs("a tensor of another shard", INDEX, r"\"?a\"?",
+           indexed({"a": "x.safetensors", "b": "y.safetensors"}, x=one(), y=two([0, 8], [8, 16]))),
+    inputs("too many shards", INDEX, r"256", indexed({f"t{i}": f"{i}.bin" for i in range(300)})),
+    contents("index", INDEX, r"/w\.index\.json: .*found", b"{}", b"[]", b'{"weight_map": []}',
+             b'{"weight_map": {"a": 5}}', b'{"weight_map": {}}', b"", b'{"weight_map": {"a"',
+             file="w.index.json"),
+]
