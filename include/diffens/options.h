@@ -186,6 +186,7 @@ struct options {
     /* how to start; in no record */
     const char *config; /* JSON file with more options, or NULL */
     bool dry_run;       /* print the plan, and no more */
+    bool measure;       /* with dry_run: how fast this machine is, too */
     bool print_config;  /* print what all options resolve to, and no more */
 
     /* the command line as it was given, with the program's name; not owned */

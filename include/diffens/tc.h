@@ -304,6 +304,20 @@ void tc_set_tap(tc_scope *root, tc_tap_fn *tap, void *user);
 bool tc_has_tap(const tc_scope *s);
 void tc_tap(tc_scope *s, const char *name, tc_tensor *x);
 
+/* What operations cost, from their shapes. */
+struct tc_work {
+    double convolutions; /* floating-point operations of convolutions, */
+    double products;     /*   of matrix products and of attention: 2 a product of numbers */
+    double results;      /* bytes that these made, */
+    double bytes;        /*   and all other operations */
+    double calls;        /* operations */
+    int64_t live, peak;  /* bytes of tensors made since, now and at most */
+};
+
+/* From now on the costs of operations are added to *work, on "meta" as elsewhere; NULL:
+ * no more of that. For the whole root. */
+void tc_count(tc_scope *s, struct tc_work *work);
+
 /* Fault injection: the n-th operation from now fails with ERR_BUG, "injected"; 0 turns it
  * off. tc_operations() counts operations since the root was opened. */
 void tc_inject_failure(tc_scope *root, int64_t n);

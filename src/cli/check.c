@@ -53,6 +53,13 @@ static bool check_exclusive(const struct options *o, struct err *e)
     return true;
 }
 
+static bool check_plan(const struct options *o, struct err *e)
+{
+    return !o->measure || o->dry_run ||
+           err_set(e, ERR_USAGE,
+                   "found --measure without --dry-run, to whose plan it adds");
+}
+
 static bool check_mix(const struct options *o, struct err *e)
 {
     if (o->normalize && o->weights.count == 0)
@@ -93,7 +100,8 @@ static bool check_seed(const struct options *o, struct err *e)
 
 bool options_check(const struct options *o, struct err *e)
 {
-    return check_exclusive(o, e) && check_mix(o, e) && check_seed(o, e);
+    return check_exclusive(o, e) && check_plan(o, e) && check_mix(o, e) &&
+           check_seed(o, e);
 }
 
 void options_free(struct options *o)

@@ -669,6 +669,14 @@ const struct option option_table[] = {
      .commands = ALL,
      .help = "check everything, print what would be loaded, made and written, and do no "
              "more"},
+    {.name = "measure",
+     .kind = OPTION_FLAG,
+     .offset = FIELD(measure),
+     .unrecorded = true,
+     .group = GROUP_OUTPUT,
+     .commands = ALL,
+     .help = "with --dry-run: measure this machine for about a second, and tell about how "
+             "long the run computes on it"},
     {.name = "config",
      .argument = "FILE",
      .kind = OPTION_PATH,

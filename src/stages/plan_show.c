@@ -5,7 +5,7 @@
 #include "io/json_write.h"
 #include "models/ensemble.h"
 #include "run/record.h"
-#include "stages/plan.h"
+#include "stages/plan_work.h"
 
 #include <string.h>
 #include <sys/statvfs.h>
@@ -25,8 +25,11 @@ struct sums {
     int64_t reused; /* pictures that a run before this one has made */
     int64_t drawn;  /* parents that are drawn, not brought */
     int64_t unet_runs, epochs;
-    uint64_t disk, disk_free; /* bytes; the latter 0 where it cannot be told */
-    uint64_t weights_bytes;   /* of the largest load, as it will be on the device */
+    uint64_t disk, disk_free;       /* bytes; the latter 0 where it cannot be told */
+    uint64_t weights_bytes;         /* of the largest load, as it will be on the device */
+    uint64_t draw_bytes, mix_bytes; /* beside weights: of a picture, of a case */
+    double operations;              /* floating-point ones */
+    double seconds;                 /* of computing; below 0 where it was not measured */
 };
 
 static void add_file(struct load *load, const struct network *n)
@@ -76,19 +79,43 @@ static uint64_t free_bytes(const char *directory)
     return ok ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
 }
 
+static bool is_half(enum dtype_mode dtype)
+{
+    return dtype == DTYPE_FP16 || dtype == DTYPE_BF16;
+}
+
 /* The largest load: a diffuser, or what mixes, which is loaded together. */
 static uint64_t largest_weights(const struct sums *s, enum dtype_mode dtype)
 {
-    uint64_t half = dtype == DTYPE_FP16 || dtype == DTYPE_BF16 ? 2 : 4;
+    uint64_t size = is_half(dtype) ? 2 : 4;
     uint64_t largest = 0, mixing = 0;
     for (int i = 0; i < s->load_count; i++) {
-        uint64_t bytes = half * s->loads[i].weights;
+        uint64_t bytes = size * s->loads[i].weights;
         if (strcmp(s->loads[i].role, "diffuser") != 0)
             mixing += 4 * s->loads[i].weights;
         else if (bytes > largest)
             largest = bytes;
     }
     return mixing > largest ? mixing : largest;
+}
+
+static double operations_of(const struct tc_work *w)
+{
+    return w->convolutions + w->products;
+}
+
+static bool estimate(struct sums *s, const struct plan *p, struct err *e)
+{
+    const struct options *o = p->run->options;
+    struct plan_work work;
+    s->seconds = -1;
+    if (!plan_count_work(p, &work, e) ||
+        (o->measure && !plan_measure(p, &work, &s->seconds, e)))
+        return false;
+    s->operations = operations_of(&work.draw) + operations_of(&work.mix);
+    s->draw_bytes = (uint64_t)work.draw.peak / (is_half(o->dtype) ? 2 : 1);
+    s->mix_bytes = (uint64_t)work.mix.peak;
+    return true;
 }
 
 static struct sums sum_up(const struct plan *p)
@@ -121,6 +148,27 @@ static void add_bytes(struct str *out, uint64_t bytes)
     str_addf(out, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
 }
 
+/* "12.3 Tflop", "1.5 min" */
+static void add_time(struct str *out, const struct sums *s)
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P", " E"};
+    double count = s->operations, seconds = s->seconds;
+    int unit = 0;
+    for (; count >= 1000 && unit < 6; unit++)
+        count /= 1000;
+    if (s->operations == 0)
+        return;
+    str_addf(out, "           %.3g%sflop: ", count, units[unit]);
+    if (seconds < 0)
+        str_add(out, "--measure tells how long they take here\n");
+    else if (seconds < 100)
+        str_addf(out, "about %.2g s of computing on this machine\n", seconds);
+    else if (seconds < 6000)
+        str_addf(out, "about %.2g min of computing on this machine\n", seconds / 60);
+    else
+        str_addf(out, "about %.2g h of computing on this machine\n", seconds / 3600);
+}
+
 static void add_work(struct str *out, const struct plan *p, const struct sums *s)
 {
     if (s->drawn > 0)
@@ -129,6 +177,7 @@ static void add_work(struct str *out, const struct plan *p, const struct sums *s
     if (s->epochs > 0)
         str_addf(out, "%s%lld epochs of the optimiser\n",
                  s->drawn > 0 ? "           " : "work       ", (long long)s->epochs);
+    add_time(out, s);
 }
 
 static void add_count(struct str *out, int64_t count, const char *what)
@@ -170,6 +219,15 @@ static void add_files(struct str *out, const struct plan *p)
     str_add(out, "           images.npy, figure.png, run.json\n");
 }
 
+static void add_peak(struct str *out, uint64_t bytes, const char *what)
+{
+    if (bytes == 0)
+        return;
+    str_add(out, "\n           and about ");
+    add_bytes(out, bytes);
+    str_addf(out, " for a %s", what);
+}
+
 static void add_text(struct str *out, const struct plan *p, const struct sums *s)
 {
     const struct record *r = p->run->record;
@@ -196,7 +254,12 @@ static void add_text(struct str *out, const struct plan *p, const struct sums *s
     }
     str_add(out, "\nmemory     ");
     add_bytes(out, s->weights_bytes);
-    str_add(out, " of weights at a time, and what a batch takes\n");
+    str_add(out, " of weights at a time");
+    add_peak(out, s->draw_bytes, "picture that is drawn");
+    add_peak(out, s->mix_bytes,
+             p->run->options->command == COMMAND_OPTIMIZE ? "case that is optimised"
+                                                          : "picture that is mixed");
+    str_add(out, "\n");
 }
 
 /* As an object */
@@ -247,6 +310,14 @@ static void add_json(struct str *out, const struct plan *p, const struct sums *s
     json_member_uint(&w, "epochs", (uint64_t)s->epochs);
     json_member_uint(&w, "disk_bytes", s->disk);
     json_member_uint(&w, "weights_bytes", s->weights_bytes);
+    json_member_uint(&w, "draw_bytes", s->draw_bytes);
+    json_member_uint(&w, "mix_bytes", s->mix_bytes);
+    json_member_double(&w, "operations", s->operations);
+    json_write_key(&w, "seconds");
+    if (s->seconds < 0)
+        json_write_null(&w);
+    else
+        json_write_double(&w, s->seconds);
     json_write_close(&w);
     str_add(out, "\n");
 }
@@ -259,10 +330,11 @@ bool plan_show(const struct run *run, struct str *out, struct err *e)
                          record_resume(run->record, &complete, run->progress, e)) &&
                         plan_check_disk(&p, e);
     if (ok) {
-        const struct sums s = sum_up(&p);
-        if (run->options->json)
+        struct sums s = sum_up(&p);
+        ok = estimate(&s, &p, e);
+        if (ok && run->options->json)
             add_json(out, &p, &s);
-        else
+        else if (ok)
             add_text(out, &p, &s);
     }
     plan_close(&p);

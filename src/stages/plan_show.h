@@ -5,7 +5,8 @@
 #include "base/str.h"
 #include "diffens/stages.h"
 
-/* Plans the run as pipeline_run() would, opens no device, writes nothing, and adds the
+/* Plans the run as pipeline_run() would, opens no device (unless
+ * --measure asks for it), writes nothing, and adds the
  * plan as text, or with --json as an object and a newline. Fails as pipeline_run() would
  * before its first model is loaded. */
 bool plan_show(const struct run *run, struct str *out, struct err *e);

@@ -47,8 +47,44 @@ static void list_remove(tc_tensor *x)
         x->after->before = x->before;
 }
 
+// Views share the memory of another tensor, which is counted once: from its first handle
+// to its last.
+static int64_t own_bytes(const at::Tensor &x)
+{
+    return x.has_storage() && x.storage().use_count() == 1 ? (int64_t)x.storage().nbytes()
+                                                           : 0;
+}
+
+static void count_made(struct tc_work *work, const at::Tensor &x)
+{
+    int64_t bytes = own_bytes(x);
+    work->calls++;
+    work->bytes += (double)bytes;
+    work->live += bytes;
+    if (work->live > work->peak)
+        work->peak = work->live;
+}
+
+void tc_count_kernel(tc_scope *s, double tc_work::*kind, const at::Tensor &out,
+                     int64_t products) noexcept
+{
+    struct tc_work *work = s->root->work;
+    if (!work)
+        return;
+    work->*kind += 2 * (double)out.numel() * (double)products;
+    work->results += (double)own_bytes(out);
+    work->bytes -= (double)own_bytes(out); // tc_adopt() will add it
+}
+
+void tc_count(tc_scope *s, struct tc_work *work)
+{
+    s->root->work = work;
+}
+
 static void tensor_free(tc_tensor *x)
 {
+    if (x->owner->root->work)
+        x->owner->root->work->live -= own_bytes(x->value);
     list_remove(x);
     delete x;
     live_tensors--;
@@ -62,6 +98,8 @@ tc_tensor *tc_adopt(tc_scope *s, at::Tensor value) noexcept
         return nullptr;
     }
     live_tensors++;
+    if (s->root->work)
+        count_made(s->root->work, x->value);
     list_insert(s, x);
     return x;
 }

@@ -45,7 +45,8 @@ struct tc_root {
     bool sliced_attention; // attention a part at a time
     struct err error;
     int64_t operations;
-    int64_t fail_in; // operations until the injected failure; 0: none
+    int64_t fail_in;      // operations until the injected failure; 0: none
+    struct tc_work *work; // where costs are added up, or NULL
     tc_tap_fn *tap;
     void *tap_user;
 };
@@ -61,6 +62,11 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
 
 // A handle for `value` in `s`; NULL and the sticky error when memory is out.
 tc_tensor *tc_adopt(tc_scope *s, at::Tensor value) noexcept;
+
+// Adds the price of a fused kernel whose result is `out`: multiplications with an
+// addition for each of its elements.
+void tc_count_kernel(tc_scope *s, double tc_work::*kind, const at::Tensor &out,
+                     int64_t products) noexcept;
 
 at::ScalarType tc_scalar_type(enum tc_dtype dtype);
 

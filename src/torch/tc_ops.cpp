@@ -222,7 +222,11 @@ tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim)
 
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
 {
-    return tc_run(s, "matmul", {a, b}, [&] { return at::matmul(a->value, b->value); });
+    return tc_run(s, "matmul", {a, b}, [&] {
+        at::Tensor out = at::matmul(a->value, b->value);
+        tc_count_kernel(s, &tc_work::products, out, a->value.size(-1));
+        return out;
+    });
 }
 
 // Layers
@@ -231,22 +235,34 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
 
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias)
 {
-    return tc_run(s, "linear", {x, weight},
-                  [&] { return at::linear(x->value, weight->value, maybe(bias)); });
+    return tc_run(s, "linear", {x, weight}, [&] {
+        at::Tensor out = at::linear(x->value, weight->value, maybe(bias));
+        tc_count_kernel(s, &tc_work::products, out, weight->value.size(-1));
+        return out;
+    });
+}
+
+static at::Tensor conv2d_shape(const at::Tensor &in, const at::Tensor &w, int stride,
+                               int padding)
+{
+    TORCH_CHECK(in.dim() == 4 && w.dim() == 4 && in.size(1) == w.size(1));
+    auto side = [&](int64_t dim) {
+        return (in.size(dim) + 2 * padding - w.size(dim)) / stride + 1;
+    };
+    return at::empty({in.size(0), w.size(0), side(2), side(3)}, in.options());
 }
 
 tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
                      int stride, int padding)
 {
     return tc_run(s, "conv2d", {x, weight}, [&] {
-        const at::Tensor &in = x->value, &w = weight->value;
-        if (!in.is_meta())
-            return at::conv2d(in, w, maybe(bias), stride, padding);
-        TORCH_CHECK(in.dim() == 4 && w.dim() == 4 && in.size(1) == w.size(1));
-        auto side = [&](int64_t dim) {
-            return (in.size(dim) + 2 * padding - w.size(dim)) / stride + 1;
-        };
-        return at::empty({in.size(0), w.size(0), side(2), side(3)}, in.options());
+        at::Tensor out =
+            x->value.is_meta()
+                ? conv2d_shape(x->value, weight->value, stride, padding)
+                : at::conv2d(x->value, weight->value, maybe(bias), stride, padding);
+        tc_count_kernel(s, &tc_work::convolutions, out,
+                        weight->value.numel() / weight->value.size(0));
+        return out;
     });
 }
 
@@ -318,12 +334,13 @@ tc_tensor *tc_attention(tc_scope *s, tc_tensor *q, tc_tensor *k, tc_tensor *v,
                         bool causal)
 {
     return tc_run(s, "attention", {q, k, v}, [&] {
-        if (q->value.is_meta())
-            return at::empty_like(q->value);
         // A recorded graph keeps every slice: nothing is gained.
         bool sliced = s->root->sliced_attention && !s->gradients;
-        return sliced ? sliced_attention(q->value, k->value, v->value, causal)
-                      : attention(q->value, k->value, v->value, causal);
+        at::Tensor out = q->value.is_meta() ? at::empty_like(q->value)
+                         : sliced ? sliced_attention(q->value, k->value, v->value, causal)
+                                  : attention(q->value, k->value, v->value, causal);
+        tc_count_kernel(s, &tc_work::products, out, 2 * k->value.size(2));
+        return out;
     });
 }
 
