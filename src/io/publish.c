@@ -158,7 +158,10 @@ static bool flush_directory(const struct publish *p, struct err *e)
     str_add_bytes(&directory, p->path, size);
     if (directory.failed)
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(p->path));
-    int fd = open(str_text(&directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd;
+    do
+        fd = open(str_text(&directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     str_free(&directory);
     if (fd < 0)
         return errno == EACCES || fail(p, "open its directory", errno, e);

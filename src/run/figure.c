@@ -72,7 +72,9 @@ static bool draw_title(struct canvas *c)
     str_add(&title, c->f->title);
     if (c->page.count > 1)
         str_addf(&title, "  (%d of %d)", c->page.number + 1, c->page.count);
-    bool ok = set_text(c, &l->title, str_text(&title), 2 * l->unit, inner_width(c), 2);
+    bool ok = title.failed ? err_set(c->e, ERR_MEMORY, "figure: out of memory")
+                           : set_text(c, &l->title, str_text(&title), 2 * l->unit,
+                                      inner_width(c), 2);
     str_free(&title);
     c->y += l->unit * 2 / 3;
     return ok;
@@ -260,7 +262,7 @@ static bool write_page(struct canvas *c, const char *directory,
     fill(&c->image, 0, 0, c->image.width, c->image.height, paper);
     char *path = str_path(directory, figure_page_name(c->page.number, name));
     bool ok = path || err_set(c->e, ERR_MEMORY, "figure: out of memory");
-    ok = ok && draw(c);
+    ok = ok && draw(c) && text_check(c->e);
     draw_border(c);
     ok = ok && image_write_png(&c->image, path, texts, text_count, c->e);
     free(path);

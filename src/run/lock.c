@@ -152,7 +152,10 @@ static bool put_in_place(const char *temporary, const char *path, bool *taken,
         return true;
     if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS && errno != EMLINK)
         return run_directory_fail(e, path, "lock");
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd;
+    do
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return errno == EEXIST || run_directory_fail(e, path, "lock");
     close(fd);

@@ -622,6 +622,14 @@ bool record_await_weights(struct record_state *s, struct err *e)
     return weight_hashes_wait(s->hashes, e) && note_weights(s, e);
 }
 
+void record_remove_journal(const struct record *r)
+{
+    char *path = str_path(r->directory, RUN_JOURNAL);
+    if (path)
+        unlink(path);
+    free(path);
+}
+
 bool record_complete(struct record *r, struct err *e)
 {
     struct record_state *s = r->state;

@@ -197,6 +197,10 @@ bool record_stop(struct record *r, struct err *e);
  * or "failed" where a cell is not done or a file is not there. */
 bool record_complete(struct record *r, struct err *e);
 
+/* Of a run that is found complete: removes the journal, in case it was killed before it
+ * could do so itself. */
+void record_remove_journal(const struct record *r);
+
 /* Writes what --json prints: {"directory", "state", "pictures": [...], "files": [...]}.
  */
 void record_write_result(const struct record *r, struct json_writer *w);

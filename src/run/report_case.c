@@ -4,6 +4,7 @@
 
 #include "run/html.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,7 +171,7 @@ static bool add_charts(struct report_page *p, const struct report_case *c, struc
     struct loss_table table = {0};
     struct chart charts[LOSS_CHARTS];
     const char *path = c->losses ? record_file_path(p->record, c->losses) : NULL;
-    if (!path || access(path, F_OK) != 0)
+    if (!path || (access(path, F_OK) != 0 && errno == ENOENT))
         return true;
     if (!loss_table_read(&table, path, e))
         return false;

@@ -7,6 +7,18 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* stb_truetype leaves a glyph out where memory is out, and does not say so. */
+static _Thread_local bool malloc_failed;
+
+static void *noted_malloc(size_t size)
+{
+    void *bytes = malloc(size);
+    malloc_failed = malloc_failed || !bytes;
+    return bytes;
+}
+
+#define STBTT_malloc(size, user) ((void)(user), noted_malloc(size))
+#define STBTT_free(bytes, user) ((void)(user), free(bytes))
 #define STBTT_STATIC
 #define STB_TRUETYPE_IMPLEMENTATION
 #include <stb/stb_truetype.h>
@@ -119,6 +131,13 @@ static void draw_glyph(struct image *image, const struct text_style *style,
         draw_bitmap(image, style, (int)whole + left, baseline + above, alpha, width,
                     height);
     stbtt_FreeBitmap(alpha, NULL);
+}
+
+bool text_check(struct err *e)
+{
+    bool failed = malloc_failed;
+    malloc_failed = false;
+    return !failed || err_set(e, ERR_MEMORY, "figure: out of memory for a letter");
 }
 
 void text_draw(struct image *image, const struct text_style *style, double x, int top,

@@ -22,9 +22,13 @@ int text_ascent(const struct text_style *style);
  * count as blanks; what is not UTF-8, as U+FFFD. */
 double text_width(const struct text_style *style, const char *text, int length);
 
-/* Draws one line, its top left corner at (x, top); what lies outside is cut off. */
+/* Draws one line, its top left corner at (x, top); what lies outside is cut off. Letters
+ * for which there was no memory are left out, which text_check() tells. */
 void text_draw(struct image *image, const struct text_style *style, double x, int top,
                const char *text, int length);
+
+/* False with ERR_MEMORY where this thread has left out letters since it was asked last. */
+bool text_check(struct err *e);
 
 #define TEXT_MAX_LINES 8
 

@@ -35,14 +35,19 @@ static bool identify(struct checkpoint *c, struct err *e)
     return true;
 }
 
+static char *path_of(const struct plan *p, int64_t index_case)
+{
+    struct str path = {0};
+    str_addf(&path, "%s/" RUN_CHECKPOINTS "/%s.safetensors", p->run->record->directory,
+             p->case_names[index_case]);
+    return str_take(&path);
+}
+
 bool checkpoint_open(struct checkpoint *c, const struct plan *p, int64_t index_case,
                      struct err *e)
 {
-    struct str path = {0};
-    *c = (struct checkpoint){.p = p, .index_case = index_case, .saved = now()};
-    str_addf(&path, "%s/" RUN_CHECKPOINTS "/%s.safetensors", p->run->record->directory,
-             p->case_names[index_case]);
-    c->path = str_take(&path);
+    *c = (struct checkpoint){
+        .p = p, .index_case = index_case, .saved = now(), .path = path_of(p, index_case)};
     if (!c->path)
         return err_set(e, ERR_MEMORY, "no host memory for a path");
     return identify(c, e);
@@ -108,6 +113,13 @@ void checkpoint_remove(const struct checkpoint *c)
     *slash = '\0';
     rmdir(c->path); /* stays while another case's state is in it */
     *slash = '/';
+}
+
+void checkpoint_discard(const struct plan *p, int64_t index_case)
+{
+    struct checkpoint c = {.path = path_of(p, index_case)};
+    checkpoint_remove(&c);
+    checkpoint_close(&c);
 }
 
 void checkpoint_close(struct checkpoint *c)

@@ -35,6 +35,10 @@ bool checkpoint_save_if_due(struct checkpoint *c, struct optimize *o,
 /* Removes the state of a case that is done. */
 void checkpoint_remove(const struct checkpoint *c);
 
+/* The same of a case that was done before this run began: it may have been killed before
+ * it could do so itself. */
+void checkpoint_discard(const struct plan *p, int64_t index_case);
+
 /* Accepts a zeroed object. */
 void checkpoint_close(struct checkpoint *c);
 

@@ -363,8 +363,10 @@ static int choose_cases(const struct plan *p, int64_t *n, int64_t *numbers)
     int count = 0;
     for (; *n < p->cases && count < group_size(p->run->options); ++*n) {
         plan_announce(p, *n);
-        if (plan_case_is_done(p, *n))
+        if (plan_case_is_done(p, *n)) {
+            checkpoint_discard(p, *n);
             continue;
+        }
         if (plan_has_parents(p, *n))
             numbers[count++] = *n;
         else

@@ -85,6 +85,7 @@ static bool confirm(struct plan *p, struct err *e)
     ok = image_tensor_close(&images, e) && ok;
     if (!ok)
         return false;
+    record_remove_journal(p->run->record);
     for (int m = 0; m < p->models; m++)
         plan_announce_parents(p, m);
     for (int64_t n = 0; n < p->cases; n++)

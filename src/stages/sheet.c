@@ -9,6 +9,7 @@
 #include "run/record.h"
 #include "stages/losses.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -149,7 +150,7 @@ static bool band_at(void *user, int row, struct image *page, int left, int top, 
     char name[256];
     const char *path =
         record_file_path(p->run->record, plan_losses_file(p, row, name, sizeof name));
-    if (access(path, F_OK) != 0)
+    if (access(path, F_OK) != 0 && errno == ENOENT)
         return true;
     bool ok = loss_table_read(&table, path, e) &&
               draw_charts(p, row, &table, page, left, top, width, height, em, e);

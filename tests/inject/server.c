@@ -69,7 +69,7 @@ static void redirect(int fd, const char *path, int flags)
 
 /* The forked process. It ends without the exit handlers: libtorch's take longer than all
  * the rest of a short run. */
-static void run(int count)
+static void run(int count, struct faults *shared)
 {
     int variables = atoi(texts[VARIABLES]);
     signal(SIGINT, SIG_DFL);
@@ -82,6 +82,7 @@ static void run(int count)
         putenv(texts[FIRST + i]);
     char **argv = texts + FIRST + variables;
     argv[count - FIRST - variables] = NULL;
+    faults = shared;
     int status = diffens_main(count - FIRST - variables, argv);
     faults = NULL;
     fflush(NULL);
@@ -118,10 +119,8 @@ int main(void)
         double seconds = strtod(texts[SECONDS], NULL);
         set_faults(shared, texts[FAULT]);
         pid_t child = fork();
-        if (child == 0) {
-            faults = shared;
-            run(count);
-        }
+        if (child == 0)
+            run(count, shared);
         printf("%d", child < 0 ? -99 : wait_for(child, seconds));
         for (int kind = 0; kind < FAULT_KINDS; kind++)
             printf(" %ld", atomic_load(&shared->calls[kind]));

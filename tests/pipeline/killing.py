@@ -1,11 +1,12 @@
 """Runs that are killed and gone on with, and whether they end as one that was not: what
 tests/pipeline/test_resume.py and scripts/stress-kill share."""
 
+import collections
 import json
 import pathlib
 import random
+import shutil
 import signal
-import subprocess
 import time
 
 import numpy
@@ -61,52 +62,48 @@ def commands(ensemble, parents):
                      "1x1,3x0.5", "--save-every", 10, "--checkpoint-every", 0.05]}
 
 
-def run_killed(program, arguments, out, kills, longest, seed):
+def run_killed(server, arguments, out, kills, longest, seed, stages):
     """Starts with --resume and kills after a random time, `kills` times at most, then lets
-    it end. Returns how many kills came before the end."""
+    it end. Returns how many kills came before the end; `stages` counts what they hit."""
     chance = random.Random(seed)
-    command = [str(word) for word in (program, *arguments, "--out", out, "--resume", "-q")]
+    command = [*arguments, "--out", out, "--resume", "--progress", "json"]
     done = 0
     while True:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if done < kills:
-            try:
-                process.wait(chance.uniform(0.2, 1) * longest)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        error = process.communicate()[1]
-        if process.returncode == 0:
+        seconds = chance.uniform(0, 0.7) * longest if done < kills else 600
+        result = server.run(*command, seconds=seconds)
+        if result.returncode == 0:
             return done
-        if process.returncode != -signal.SIGKILL:
-            raise AssertionError(f"seed {seed}, after {done} kills: {error}")
+        if result.returncode != -signal.SIGKILL or done == kills:
+            raise AssertionError(f"seed {seed}, after {done} kills: {result.stderr}")
+        said = [json.loads(line) for line in result.stderr.splitlines() if line[-1] == "}"]
+        stages[([line["stage"] for line in said if "stage" in line] or ["start"])[-1]] += 1
         done += 1
 
 
-def measure(program, arguments, out):
+def measure(server, arguments, out):
     """An undisturbed run, and its seconds."""
     before = time.monotonic()
-    subprocess.run([str(word) for word in (program, *arguments, "--out", out, "-q")],
-                   check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    result = server.run(*arguments, "--out", out, "-q", seconds=600)
+    assert result.returncode == 0, result.stderr
     return time.monotonic() - before
 
 
-def stress(program, ensemble, folder, kills, seed=0, say=lambda line: None):
+def stress(server, ensemble, folder, kills, seed=0, say=lambda line: None):
     """At least `kills` kills spread over the three commands; raises where a run ends with
-    other bytes, or leaves something behind."""
-    parents = save_parents(folder / "parents.npy")
-    work = commands(ensemble, parents)
-    seconds = {name: measure(program, arguments, folder / name)
+    other bytes, or leaves something behind. Returns how many hit each stage."""
+    work = commands(ensemble, save_parents(folder / "parents.npy"))
+    seconds = {name: measure(server, arguments, folder / name)
                for name, arguments in work.items()}
-    total, number = 0, 0
-    while total < kills:
+    stages, number = collections.Counter(), 0
+    while stages.total() < kills:
         name = list(work)[number % len(work)]
         out = folder / f"{name}-{number}"
-        share = min(10, kills - total)
-        made = run_killed(program, work[name], out, share, seconds[name], seed + number)
+        share = min(10, kills - stages.total())
+        made = run_killed(server, work[name], out, share, seconds[name], seed + number, stages)
         wrong = differences(out, folder / name)
         if wrong:
             raise AssertionError(f"{out}, seed {seed + number}: differs in {wrong}")
-        total, number = total + made, number + 1
-        say(f"{total} kills, {number} runs: {name} is the same after {made}")
-    return total
+        shutil.rmtree(out)
+        number += 1
+        say(f"{stages.total()} kills, {number} runs: {name} is the same after {made}")
+    return stages

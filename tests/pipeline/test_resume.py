@@ -11,7 +11,7 @@ import time
 import pytest
 
 from killing import commands, contents, differences, save_parents, stress
-
+from serving import Server
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,8 @@ def test_time_limits_until_done(work, diffens, build, tmp_path):
 
 
 def test_twenty_kills(build, critical, tmp_path):
-    assert stress(build / "diffens", critical, tmp_path, kills=20, seed=1) >= 20
+    with Server(build) as server:
+        assert stress(server, critical, tmp_path, kills=20, seed=1).total() >= 20
 
 
 def test_a_finished_run_does_nothing(work, diffens, tmp_path):
