@@ -179,6 +179,8 @@ static bool read_defaults(struct json_document *d, const char *command, struct e
     bool ok = options_parse(2, argv, &parsed, e) == PARSE_RUN;
     if (ok)
         options_write(&(struct json_writer){.out = &json}, &parsed.options);
+    if (json.failed)
+        ok = err_set(e, ERR_MEMORY, "inspect: out of memory");
     ok = ok && json_parse(d, "defaults", str_text(&json), json.size, e);
     str_free(&json);
     options_free(&parsed.options);

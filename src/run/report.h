@@ -11,7 +11,6 @@ struct report_case {
     const char *name;
     const char *prompt; /* as it was given; NULL: there is none */
     const char *losses; /* file inside the run directory; NULL: none */
-    struct loss_levels levels;
     const char *animations[LAYER_COUNT]; /* files of its rows of results; NULL: none */
 };
 
@@ -21,6 +20,8 @@ struct report {
     /* The record's cell of picture `i` of case `n`: parents, then results. */
     int (*cell)(const void *user, int64_t n, int i);
     void (*describe)(void *user, int64_t n, struct report_case *out);
+    /* Of cases with losses. ERR_MEMORY. */
+    bool (*levels)(void *user, int64_t n, struct loss_levels *out, struct err *e);
     void *user;
 };
 

@@ -165,17 +165,20 @@ static bool add_optimized(struct report_page *p, const struct report_case *about
     return true;
 }
 
-static bool add_charts(struct report_page *p, const struct report_case *c, struct err *e)
+static bool add_charts(struct report_page *p, int64_t n, const struct report_case *c,
+                       struct err *e)
 {
     const struct record_state *s = p->record->state;
     struct loss_table table = {0};
+    struct loss_levels levels;
     struct chart charts[LOSS_CHARTS];
     const char *path = c->losses ? record_file_path(p->record, c->losses) : NULL;
     if (!path || (access(path, F_OK) != 0 && errno == ENOENT))
         return true;
-    if (!loss_table_read(&table, path, e))
+    if (!p->about->levels(p->about->user, n, &levels, e) ||
+        !loss_table_read(&table, path, e))
         return false;
-    loss_charts_make(charts, &table, &c->levels, s->model_count, s->model_names);
+    loss_charts_make(charts, &table, &levels, s->model_count, s->model_names);
     str_add(&p->text, "<div class=\"charts\">\n");
     for (int i = 0; i < LOSS_CHARTS && table.points > 1; i++)
         if (charts[i].count > 0)
@@ -204,7 +207,7 @@ bool report_add_case(struct report_page *p, int64_t n, struct err *e)
     bool ok = add_parents(p, n, e) &&
               (!p->about->results ||
                (optimized ? add_optimized(p, &c, n, e) : add_mixtures(p, &c, n, e))) &&
-              add_charts(p, &c, e);
+              add_charts(p, n, &c, e);
     str_add(&p->text, "</section>\n");
     return ok && report_flush(p, e);
 }

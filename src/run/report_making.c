@@ -35,7 +35,8 @@ static bool add_settings(struct str *out, const struct record_state *s, struct e
     struct json_document d = {0};
     struct str json = {0};
     s->about.write_settings(&(struct json_writer){.out = &json}, s->about.options);
-    bool ok = json_parse(&d, "settings", str_text(&json), json.size, e);
+    bool ok = json.failed ? err_set(e, ERR_MEMORY, "no host memory for a report")
+                          : json_parse(&d, "settings", str_text(&json), json.size, e);
     str_free(&json);
     if (!ok)
         return false;

@@ -204,14 +204,17 @@ static bool read_levels(struct loss_levels *levels, const struct json *outcome,
            read_numbers(average, "perceptual", levels->perceptual, e);
 }
 
-struct loss_levels losses_levels(const struct plan *p, int64_t n)
+bool losses_levels(const struct plan *p, int64_t n, struct loss_levels *levels,
+                   struct err *e)
 {
-    struct loss_levels levels = {0};
     struct json_document d = {0};
-    struct err unused = {0};
+    struct err why = {0};
     const char *outcome = record_outcome(p->run->record, n);
-    bool ok = outcome && json_parse(&d, "outcome", outcome, strlen(outcome), &unused) &&
-              read_levels(&levels, d.root, &unused);
+    *levels = (struct loss_levels){0};
+    bool ok = outcome && json_parse(&d, "outcome", outcome, strlen(outcome), &why) &&
+              read_levels(levels, d.root, &why);
     json_free(&d);
-    return ok ? levels : (struct loss_levels){0};
+    if (!ok)
+        *levels = (struct loss_levels){0};
+    return why.code != ERR_MEMORY || err_set(e, why.code, "%s", why.message);
 }

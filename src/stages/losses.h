@@ -27,7 +27,8 @@ void losses_write_outcome(struct json_writer *w, const void *user);
 void losses_add_verdict(struct str *line, const struct plan *p, int64_t index_case);
 
 /* The baselines of a case, for charts, from the record, which may be older than this
- * process; none while they are not known. */
-struct loss_levels losses_levels(const struct plan *p, int64_t index_case);
+ * process; none while they are not known. ERR_MEMORY. */
+bool losses_levels(const struct plan *p, int64_t index_case, struct loss_levels *levels,
+                   struct err *e);
 
 #endif

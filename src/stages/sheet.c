@@ -131,9 +131,11 @@ static bool draw_charts(const struct plan *p, int64_t n, const struct loss_table
                         double em, struct err *e)
 {
     const struct text_style label = {.size = em, .color = {0x4a, 0x4a, 0x4a}};
-    const struct loss_levels levels = losses_levels(p, n);
+    struct loss_levels levels;
     struct chart charts[LOSS_CHARTS];
     int gap = (int)em, each = (width + gap) / LOSS_CHARTS;
+    if (!losses_levels(p, n, &levels, e))
+        return false;
     loss_charts_make(charts, table, &levels, p->models, p->model_names);
     for (int i = 0; i < LOSS_CHARTS && table->points > 1; i++)
         if (!chart_draw(&charts[i], page, left + i * each, top, each - gap, height,

@@ -38,7 +38,11 @@ static void describe(void *user, int64_t n, struct report_case *out)
     if (p->run->options->command != COMMAND_OPTIMIZE)
         return;
     out->losses = plan_losses_file(p, n, summary->losses, NAME_SIZE);
-    out->levels = losses_levels(p, n);
+}
+
+static bool levels_of(void *user, int64_t n, struct loss_levels *out, struct err *e)
+{
+    return losses_levels(((const struct summary *)user)->p, n, out, e);
 }
 
 bool summary_write(const struct plan *p, struct err *e)
@@ -49,6 +53,7 @@ bool summary_write(const struct plan *p, struct err *e)
                                   .results = p->results,
                                   .cell = cell_at,
                                   .describe = describe,
+                                  .levels = levels_of,
                                   .user = &summary};
     if (!report_write(p->run->record, &report, e))
         return false;
