@@ -5,30 +5,48 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "diffusion/tokenizer_special.h"
+#include "io/config.h"
+#include "io/limits.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct tokenizer {
     struct bpe bpe;
     struct special_tokens special;
 };
 
-struct tokenizer *tokenizer_load(const char *directory, struct err *e)
+/* vocab.json and merges.txt, or where the first is not there tokenizer.json, which stays
+ * open for the tokens that it adds. */
+static bool read_vocabulary(struct tokenizer *t, const char *directory,
+                            struct json_document *whole, struct err *e)
 {
     char *vocab = str_path(directory, "vocab.json");
     char *merges = str_path(directory, "merges.txt");
-    struct tokenizer *t = calloc(1, sizeof *t);
+    char *json = str_path(directory, "tokenizer.json");
     bool ok = false;
-    if (!vocab || !merges || !t) {
+    if (!vocab || !merges || !json)
         err_set(e, ERR_MEMORY, "out of memory");
-        goto done;
-    }
-    ok = bpe_read(&t->bpe, vocab, merges, e) &&
-         special_tokens_read(&t->special, &t->bpe, directory, e);
-done:
+    else if (access(vocab, F_OK) == 0 || access(json, F_OK) != 0)
+        ok = bpe_read(&t->bpe, vocab, merges, e);
+    else
+        ok = json_read(whole, json, LIMIT_JSON_PROMPTS, e) &&
+             config_as_object(whole->root, e) && bpe_read_json(&t->bpe, whole->root, e);
     free(vocab);
     free(merges);
+    free(json);
+    return ok;
+}
+
+struct tokenizer *tokenizer_load(const char *directory, struct err *e)
+{
+    struct json_document whole = {0};
+    struct tokenizer *t = calloc(1, sizeof *t);
+    bool ok = t ? read_vocabulary(t, directory, &whole, e) &&
+                      special_tokens_read(&t->special, &t->bpe, directory, whole.root, e)
+                : err_set(e, ERR_MEMORY, "out of memory");
+    json_free(&whole);
     if (ok)
         return t;
     tokenizer_free(t);

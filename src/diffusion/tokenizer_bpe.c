@@ -1,5 +1,5 @@
-/* tokenizer_bpe.c: the vocabulary and its merges, read from their files. Leaves applying
- * them to tokenizer_merge.c. */
+/* tokenizer_bpe.c: the vocabulary and its merges: tables, and vocab.json and merges.txt.
+ * Leaves tokenizer.json to tokenizer_json.c, applying them to tokenizer_merge.c. */
 #include "diffusion/tokenizer_bpe.h"
 
 #include "base/str.h"
@@ -8,10 +8,9 @@
 #include "io/json_scan.h"
 #include "io/limits.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_TOKENS = 1 << 20 };
 
 static const char end_of_word[] = "</w>";
 
@@ -117,90 +116,56 @@ const struct bpe_merge *bpe_find_merge(const struct bpe *b, int32_t left, int32_
     return merge->left < 0 ? NULL : merge;
 }
 
-/* vocab.json */
+/* Adding to the tables */
 
-static bool token_id(const struct json_token *value, int32_t *id)
+static bool grow_tokens(struct bpe *b, int32_t id, struct err *e)
 {
-    if (value->kind != JSON_TOKEN_NUMBER || value->size > 7)
-        return false;
-    *id = 0;
-    for (size_t i = 0; i < value->size; i++) {
-        if (value->text[i] < '0' || value->text[i] > '9')
-            return false;
-        *id = 10 * *id + (value->text[i] - '0');
-    }
-    return *id < MAX_TOKENS;
-}
-
-static bool grow_tokens(struct bpe *b, int32_t *capacity, int32_t id, struct err *e)
-{
-    int32_t wanted = *capacity ? *capacity : 1024;
+    int32_t wanted = b->token_capacity ? b->token_capacity : 1024;
     while (wanted <= id)
         wanted *= 2;
-    if (wanted > *capacity) {
+    if (wanted > b->token_capacity) {
         struct bpe_token *tokens = realloc(b->tokens, (size_t)wanted * sizeof *tokens);
         if (!tokens)
             return err_set(e, ERR_MEMORY, "out of memory for %d tokens", (int)wanted);
-        memset(tokens + *capacity, 0, (size_t)(wanted - *capacity) * sizeof *tokens);
+        memset(tokens + b->token_capacity, 0,
+               (size_t)(wanted - b->token_capacity) * sizeof *tokens);
         b->tokens = tokens;
-        *capacity = wanted;
+        b->token_capacity = wanted;
     }
     if (id >= b->token_count)
         b->token_count = id + 1;
     return true;
 }
 
-static bool read_token(struct bpe *b, struct json_scan *scan,
-                       const struct json_token *key, int32_t *capacity, struct err *e)
+bool bpe_add_token(struct bpe *b, const char *name, size_t size, int32_t id,
+                   struct err *e)
 {
-    struct json_token value;
-    int32_t id;
-    if (!json_scan_next(scan, &value, e))
-        return false;
-    if (!token_id(&value, &id))
+    if (size == 0 || !is_byte_level(name, size))
         return err_set(e, ERR_INPUT,
-                       "line %zu: token \"%s\": found %s, expected an integer 0..%d",
-                       scan->token_line, STR_SHOW(key->text), json_token_name(value.kind),
-                       MAX_TOKENS - 1);
-    if (key->size == 0 || !is_byte_level(key->text, key->size))
-        return err_set(e, ERR_INPUT,
-                       "line %zu: found token \"%s\", expected one or more characters of "
-                       "the byte-level alphabet",
-                       scan->token_line, STR_SHOW(key->text));
-    if (!grow_tokens(b, capacity, id, e))
+                       "found token \"%s\", expected one or more characters of the "
+                       "byte-level alphabet",
+                       STR_SHOW(name));
+    if (!grow_tokens(b, id, e))
         return false;
     if (b->tokens[id].name)
-        return err_set(
-            e, ERR_INPUT, "line %zu: token \"%s\": found id %d, which is \"%s\"",
-            scan->token_line, STR_SHOW(key->text), (int)id, STR_SHOW(b->tokens[id].name));
-    b->tokens[id] = (struct bpe_token){key->text, key->size};
+        return err_set(e, ERR_INPUT, "token \"%s\": found id %d, which is \"%s\"",
+                       STR_SHOW(name), (int)id, STR_SHOW(b->tokens[id].name));
+    b->tokens[id] = (struct bpe_token){name, size};
     return true;
 }
 
-static bool scan_vocab(struct bpe *b, size_t size, struct err *e)
+static void find_bytes(struct bpe *b)
 {
-    struct json_scan scan;
-    struct json_token token;
-    int32_t capacity = 0;
-    json_scan_begin(&scan, b->text, size);
-    if (!json_scan_next(&scan, &token, e))
-        return false;
-    if (token.kind != JSON_TOKEN_OPEN_OBJECT)
-        return err_set(e, ERR_INPUT,
-                       "line %zu: found %s, expected an object of token: id",
-                       scan.token_line, json_token_name(token.kind));
-    for (;;) {
-        if (!json_scan_next(&scan, &token, e))
-            return false;
-        if (token.kind == JSON_TOKEN_CLOSE_OBJECT)
-            break;
-        if (!read_token(b, &scan, &token, &capacity, e))
-            return false;
+    for (int byte = 0; byte < 256; byte++) {
+        char name[4 + sizeof end_of_word];
+        size_t size = (size_t)utf8_encode(byte_character(byte), name);
+        b->byte_id[0][byte] = bpe_find(b, name, size);
+        memcpy(name + size, end_of_word, sizeof end_of_word);
+        b->byte_id[1][byte] = bpe_find(b, name, size + sizeof end_of_word - 1);
     }
-    return json_scan_next(&scan, &token, e);
 }
 
-static bool index_names(struct bpe *b, struct err *e)
+bool bpe_index_tokens(struct bpe *b, struct err *e)
 {
     b->by_name_size = table_size((size_t)b->token_count);
     b->by_name = malloc(b->by_name_size * sizeof *b->by_name);
@@ -217,18 +182,125 @@ static bool index_names(struct bpe *b, struct err *e)
                            STR_SHOW(b->tokens[id].name), (int)*slot, (int)id);
         *slot = id;
     }
+    find_bytes(b);
     return true;
 }
 
-static void find_bytes(struct bpe *b)
+bool bpe_expect_merges(struct bpe *b, size_t most, struct err *e)
 {
-    for (int byte = 0; byte < 256; byte++) {
-        char name[4 + sizeof end_of_word];
-        size_t size = (size_t)utf8_encode(byte_character(byte), name);
-        b->byte_id[0][byte] = bpe_find(b, name, size);
-        memcpy(name + size, end_of_word, sizeof end_of_word);
-        b->byte_id[1][byte] = bpe_find(b, name, size + sizeof end_of_word - 1);
+    b->merges_size = table_size(most);
+    b->merges = malloc(b->merges_size * sizeof *b->merges);
+    if (!b->merges)
+        return err_set(e, ERR_MEMORY, "out of memory for %zu merges", most);
+    for (size_t i = 0; i < b->merges_size; i++)
+        b->merges[i].left = -1;
+    return true;
+}
+
+static bool known_token(const struct bpe *b, const char *name, size_t size, int32_t *id,
+                        struct err *e)
+{
+    *id = bpe_find(b, name, size);
+    if (*id >= 0)
+        return true;
+    char shown[168];
+    str_escape(shown, sizeof shown, name, size);
+    return err_set(e, ERR_INPUT, "found \"%s\", expected a token of the vocabulary",
+                   shown);
+}
+
+bool bpe_add_merge(struct bpe *b, const char *left, size_t left_size, const char *right,
+                   size_t right_size, int32_t rank, struct err *e)
+{
+    struct bpe_merge merge = {.rank = rank};
+    if (!known_token(b, left, left_size, &merge.left, e) ||
+        !known_token(b, right, right_size, &merge.right, e))
+        return false;
+    struct str both = {0};
+    str_add_bytes(&both, left, left_size);
+    str_add_bytes(&both, right, right_size);
+    bool ok = both.failed ? err_set(e, ERR_MEMORY, "out of memory for a merge")
+                          : known_token(b, str_text(&both), both.size, &merge.merged, e);
+    str_free(&both);
+    if (ok)
+        *merge_slot(b, merge.left, merge.right) = merge;
+    return ok;
+}
+
+bool bpe_add_merge_text(struct bpe *b, const char *text, size_t size, int32_t rank,
+                        struct err *e)
+{
+    const char *space = memchr(text, ' ', size);
+    size_t left = space ? (size_t)(space - text) : size;
+    size_t right = space ? size - left - 1 : 0;
+    if (left == 0 || right == 0 || memchr(space + 1, ' ', right)) {
+        char shown[168];
+        str_escape(shown, sizeof shown, text, size);
+        return err_set(e, ERR_INPUT,
+                       "found \"%s\", expected two tokens with one space between", shown);
     }
+    return bpe_add_merge(b, text, left, space + 1, right, rank, e);
+}
+
+/* vocab.json */
+
+/* Puts the line in front of a failure. Returns false. */
+static bool fail_in_line(struct err *e, size_t line)
+{
+    char place[32];
+    snprintf(place, sizeof place, "line %zu", line);
+    return err_in_file(e, place);
+}
+
+static bool token_id(const struct json_token *value, int32_t *id)
+{
+    if (value->kind != JSON_TOKEN_NUMBER || value->size > 7)
+        return false;
+    *id = 0;
+    for (size_t i = 0; i < value->size; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9')
+            return false;
+        *id = 10 * *id + (value->text[i] - '0');
+    }
+    return *id < BPE_MAX_TOKENS;
+}
+
+static bool read_token(struct bpe *b, struct json_scan *scan,
+                       const struct json_token *key, struct err *e)
+{
+    struct json_token value;
+    int32_t id;
+    if (!json_scan_next(scan, &value, e))
+        return false;
+    if (!token_id(&value, &id))
+        return err_set(e, ERR_INPUT,
+                       "line %zu: token \"%s\": found %s, expected an integer 0..%d",
+                       scan->token_line, STR_SHOW(key->text), json_token_name(value.kind),
+                       BPE_MAX_TOKENS - 1);
+    return bpe_add_token(b, key->text, key->size, id, e) ||
+           fail_in_line(e, scan->token_line);
+}
+
+static bool scan_vocab(struct bpe *b, size_t size, struct err *e)
+{
+    struct json_scan scan;
+    struct json_token token;
+    json_scan_begin(&scan, b->text, size);
+    if (!json_scan_next(&scan, &token, e))
+        return false;
+    if (token.kind != JSON_TOKEN_OPEN_OBJECT)
+        return err_set(e, ERR_INPUT,
+                       "line %zu: found %s, expected an object of token: id",
+                       scan.token_line, json_token_name(token.kind));
+    for (;;) {
+        if (!json_scan_next(&scan, &token, e))
+            return false;
+        if (token.kind == JSON_TOKEN_CLOSE_OBJECT)
+            break;
+        if (!read_token(b, &scan, &token, e))
+            return false;
+    }
+    return json_scan_next(&scan, &token, e);
 }
 
 static bool read_vocab(struct bpe *b, const char *path, struct err *e)
@@ -236,65 +308,24 @@ static bool read_vocab(struct bpe *b, const char *path, struct err *e)
     size_t size;
     if (!file_read_all(path, LIMIT_JSON_PROMPTS, &b->text, &size, e))
         return false;
-    if (!scan_vocab(b, size, e) || !index_names(b, e))
-        return err_in_file(e, path);
-    find_bytes(b);
-    return true;
+    return (scan_vocab(b, size, e) && bpe_index_tokens(b, e)) || err_in_file(e, path);
 }
 
 /* merges.txt: "left right" a line, the first is merged first */
 
-static bool known_token(const struct bpe *b, const char *name, size_t size, int32_t *id,
-                        size_t line, struct err *e)
-{
-    *id = bpe_find(b, name, size);
-    if (*id >= 0)
-        return true;
-    char shown[168];
-    str_escape(shown, sizeof shown, name, size);
-    return err_set(e, ERR_INPUT,
-                   "line %zu: found \"%s\", expected a token of the vocabulary", line,
-                   shown);
-}
-
-static bool read_merge(struct bpe *b, char *text, size_t size, size_t line, int32_t rank,
-                       struct err *e)
-{
-    char *space = memchr(text, ' ', size);
-    size_t left = space ? (size_t)(space - text) : size;
-    size_t right = space ? size - left - 1 : 0;
-    if (left == 0 || right == 0 || memchr(space + 1, ' ', right)) {
-        char shown[168];
-        str_escape(shown, sizeof shown, text, size);
-        return err_set(
-            e, ERR_INPUT,
-            "line %zu: found \"%s\", expected two tokens with one space between", line,
-            shown);
-    }
-    struct bpe_merge merge = {.rank = rank};
-    if (!known_token(b, text, left, &merge.left, line, e) ||
-        !known_token(b, space + 1, right, &merge.right, line, e))
-        return false;
-    memmove(space, space + 1, right);
-    if (!known_token(b, text, left + right, &merge.merged, line, e))
-        return false;
-    *merge_slot(b, merge.left, merge.right) = merge;
-    return true;
-}
-
-static bool scan_merges(struct bpe *b, char *text, size_t size, struct err *e)
+static bool scan_merges(struct bpe *b, const char *text, size_t size, struct err *e)
 {
     int32_t rank = 0;
     size_t line = 1;
     for (size_t at = 0; at < size; line++) {
-        char *newline = memchr(text + at, '\n', size - at);
+        const char *newline = memchr(text + at, '\n', size - at);
         size_t end = newline ? (size_t)(newline - text) : size;
         size_t next = newline ? end + 1 : end;
         if (end > at && text[end - 1] == '\r')
             end--;
         bool version = end - at >= 8 && memcmp(text + at, "#version", 8) == 0;
-        if (!version && !read_merge(b, text + at, end - at, line, rank++, e))
-            return false;
+        if (!version && !bpe_add_merge_text(b, text + at, end - at, rank++, e))
+            return fail_in_line(e, line);
         at = next;
     }
     return true;
@@ -304,21 +335,11 @@ static bool read_merges(struct bpe *b, const char *path, struct err *e)
 {
     char *text = NULL;
     size_t size, lines = 1;
-    bool ok = false;
     if (!file_read_all(path, LIMIT_JSON_PROMPTS, &text, &size, e))
         return false;
     for (size_t i = 0; i < size; i++)
         lines += text[i] == '\n';
-    b->merges_size = table_size(lines);
-    b->merges = malloc(b->merges_size * sizeof *b->merges);
-    if (!b->merges) {
-        err_set(e, ERR_MEMORY, "out of memory for %zu merges", lines);
-        goto done;
-    }
-    for (size_t i = 0; i < b->merges_size; i++)
-        b->merges[i].left = -1;
-    ok = scan_merges(b, text, size, e);
-done:
+    bool ok = bpe_expect_merges(b, lines, e) && scan_merges(b, text, size, e);
     free(text);
     return ok || err_in_file(e, path);
 }

@@ -29,11 +29,14 @@ struct bpe_merge {
     int32_t merged, rank;
 };
 
+enum { BPE_MAX_TOKENS = 1 << 20 };
+
 /* Vocabulary and merges. Start from `{0}`. */
 struct bpe {
-    char *text;               /* vocab.json, decoded in place; names point into it */
+    char *text;               /* what names point into */
     struct bpe_token *tokens; /* by id */
     int32_t token_count;      /* largest id + 1 */
+    int32_t token_capacity;
     int32_t *by_name;         /* hash table of ids, -1 where free */
     size_t by_name_size;      /* a power of two */
     struct bpe_merge *merges; /* hash table */
@@ -46,7 +49,23 @@ struct bpe {
 bool bpe_read(struct bpe *b, const char *vocab_path, const char *merges_path,
               struct err *e);
 
+/* The same from tokenizer.json, in which newer programs save both. */
+struct json;
+bool bpe_read_json(struct bpe *b, const struct json *tokenizer, struct err *e);
+
 void bpe_free(struct bpe *b);
+
+/* What the readers are made of: all tokens, whose names outlive the tables; their index;
+ * how many merges there may be; those, the first merged first, as two names or as one
+ * text with a space between them. */
+bool bpe_add_token(struct bpe *b, const char *name, size_t size, int32_t id,
+                   struct err *e);
+bool bpe_index_tokens(struct bpe *b, struct err *e);
+bool bpe_expect_merges(struct bpe *b, size_t most, struct err *e);
+bool bpe_add_merge(struct bpe *b, const char *left, size_t left_size, const char *right,
+                   size_t right_size, int32_t rank, struct err *e);
+bool bpe_add_merge_text(struct bpe *b, const char *text, size_t size, int32_t rank,
+                        struct err *e);
 
 /* The id of a token, or -1. */
 int32_t bpe_find(const struct bpe *b, const char *name, size_t size);

@@ -20,6 +20,7 @@ enum {
 /* The JSON files of one directory; absent ones have a NULL root. */
 struct sources {
     const char *directory;
+    const struct json *whole; /* tokenizer.json, or NULL */
     struct json_document config, map, added;
 };
 
@@ -96,23 +97,46 @@ static bool declare_added(struct special_tokens *s, const struct bpe *b,
     return declare(s, name, known < 0 ? (int32_t)id : known, normalized, e);
 }
 
+/* {"content": ..., "normalized": ...}, of that id */
+static bool read_described(struct special_tokens *s, const struct bpe *b,
+                           const struct json *value, int64_t id, struct err *e)
+{
+    const char *name;
+    bool normalized = true;
+    return config_need_string(value, "content", &name, e) &&
+           read_flags(value, &normalized, e) &&
+           declare_added(s, b, value, name, id, normalized, e);
+}
+
 /* tokenizer_config.json: "added_tokens_decoder": {"49406": {"content": ...}, ...} */
 static bool read_decoder(struct special_tokens *s, const struct bpe *b,
                          const struct json *decoder, struct err *e)
 {
     for (const struct json *value = decoder->child; value; value = value->next) {
-        const char *name;
-        bool normalized = true;
         char *end;
         long id = strtol(value->key, &end, 10);
         if (*value->key == 0 || *end != 0 || id < 0 || id > MAX_ADDED_ID)
             return json_fail(value, e, "found key \"%s\", expected an integer 0..%d",
                              STR_SHOW(value->key), MAX_ADDED_ID);
-        if (!config_need_string(value, "content", &name, e) ||
-            !read_flags(value, &normalized, e) ||
-            !declare_added(s, b, value, name, id, normalized, e))
+        if (!read_described(s, b, value, id, e))
             return false;
     }
+    return true;
+}
+
+/* tokenizer.json: "added_tokens": [{"id": 49406, "content": ...}, ...] */
+static bool read_list(struct special_tokens *s, const struct bpe *b,
+                      const struct json *whole, struct err *e)
+{
+    const struct json *list;
+    int64_t id;
+    if (!config_need_array(whole, "added_tokens", 0, BPE_MAX_TOKENS, &list, e))
+        return false;
+    for (const struct json *value = list->child; value; value = value->next)
+        if (!config_as_object(value, e) ||
+            !config_need_int(value, "id", 0, MAX_ADDED_ID, &id, e) ||
+            !read_described(s, b, value, id, e))
+            return false;
     return true;
 }
 
@@ -188,8 +212,9 @@ static bool read_sources(struct special_tokens *s, const struct bpe *b,
     const struct json *decoder = NULL;
     if (config && !config_may_object(config, "added_tokens_decoder", &decoder, e))
         return false;
-    if (decoder ? !read_decoder(s, b, decoder, e)
-                : from->added.root && !read_added(s, b, from->added.root, e))
+    if (decoder       ? !read_decoder(s, b, decoder, e)
+        : from->whole ? !read_list(s, b, from->whole, e)
+                      : from->added.root && !read_added(s, b, from->added.root, e))
         return false;
     s->added = s->count;
     struct {
@@ -213,9 +238,9 @@ static bool read_sources(struct special_tokens *s, const struct bpe *b,
 }
 
 bool special_tokens_read(struct special_tokens *s, const struct bpe *b,
-                         const char *directory, struct err *e)
+                         const char *directory, const struct json *whole, struct err *e)
 {
-    struct sources from = {.directory = directory};
+    struct sources from = {.directory = directory, .whole = whole};
     bool ok = read_optional(&from.config, directory, "tokenizer_config.json", e) &&
               read_optional(&from.map, directory, "special_tokens_map.json", e) &&
               read_optional(&from.added, directory, "added_tokens.json", e) &&

@@ -24,9 +24,10 @@ struct special_tokens {
     int max_length;
 };
 
-/* Reads what `directory` says about special tokens; CLIP's own where it says nothing. */
+/* Reads what `directory` says about special tokens; CLIP's own where it says nothing.
+ * `whole` is its tokenizer.json, or NULL where the vocabulary came from elsewhere. */
 bool special_tokens_read(struct special_tokens *s, const struct bpe *b,
-                         const char *directory, struct err *e);
+                         const char *directory, const struct json *whole, struct err *e);
 
 void special_tokens_free(struct special_tokens *s);
 

@@ -101,6 +101,53 @@ static void test_merges_refused(void)
         refused(vocab, rows[i].text, NULL, NULL, NULL, "merges.txt", rows[i].message);
 }
 
+#define TOKENIZER(model, added)                                                          \
+    "{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"</w>\", " model           \
+    "}, \"added_tokens\": [" added "]}"
+#define VOCAB                                                                            \
+    "\"vocab\": {\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<|startoftext|>\": 3, "        \
+    "\"<|endoftext|>\": 4}, "
+
+static void test_tokenizer_json(void)
+{
+    static const struct {
+        const char *text, *message; /* NULL: it is read */
+    } rows[] = {
+        {TOKENIZER(VOCAB "\"merges\": [[\"a\", \"b</w>\"]]", ""), NULL},
+        {TOKENIZER(VOCAB "\"merges\": [\"a b</w>\"]", ""), NULL},
+        {TOKENIZER(VOCAB "\"merges\": []", "{\"id\": 5, \"content\": \"cat\"}"), NULL},
+        {"[]", "expected an object"},
+        {"{}", "model"},
+        {"{\"model\": {\"type\": \"Unigram\"}}", "found \"Unigram\", expected \"BPE\""},
+        {"{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"\"}}",
+         "expected \"</w>\""},
+        {TOKENIZER("\"merges\": []", ""), "vocab"},
+        {TOKENIZER("\"vocab\": {\"a\": -1}, \"merges\": []", ""), "$.model.vocab.a"},
+        {TOKENIZER("\"vocab\": {\"a\": 1, \"b\": 1}, \"merges\": []", ""),
+         "found id 1, which is \"a\""},
+        {TOKENIZER("\"vocab\": {\"a b\": 1}, \"merges\": []", ""), "byte-level"},
+        {TOKENIZER(VOCAB "\"merges\": [[\"a\"]]", ""), "$.model.merges[0]"},
+        {TOKENIZER(VOCAB "\"merges\": [3]", ""), "expected two tokens"},
+        {TOKENIZER(VOCAB "\"merges\": [\"ab\"]", ""), "one space between"},
+        {TOKENIZER(VOCAB "\"merges\": [[\"a\", \"z\"]]", ""), "found \"z\""},
+        {TOKENIZER(VOCAB "\"merges\": [[\"b</w>\", \"a\"]]", ""), "found \"b</w>a\""},
+        {TOKENIZER(VOCAB "\"merges\": []", "{\"id\": 0, \"content\": \"cat\"}"),
+         "found id 0, which is \"a\""},
+        {TOKENIZER(VOCAB "\"merges\": []", "{\"content\": \"cat\"}"), "id"},
+        {TOKENIZER("\"vocab\": {\"a\": 0}, \"merges\": []", ""), "startoftext"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err e;
+        put("tokenizer.json", rows[i].text);
+        struct tokenizer *t = load(NULL, NULL, NULL, NULL, NULL, &e);
+        CHECK(!t == (rows[i].message != NULL));
+        if (rows[i].message)
+            CHECK_HAS(e.message, rows[i].message);
+        tokenizer_free(t);
+    }
+    put("tokenizer.json", NULL);
+}
+
 static void test_special_tokens_refused(void)
 {
     refused("{\"a\": 0}", "", NULL, NULL, NULL, "vocab.json",
@@ -267,6 +314,7 @@ int main(void)
     in_dir("");
     RUN(test_vocab_refused);
     RUN(test_merges_refused);
+    RUN(test_tokenizer_json);
     RUN(test_special_tokens_refused);
     RUN(test_tolerated);
     RUN(test_padding_and_added_tokens);

@@ -1,4 +1,5 @@
-/* fuzz_tokenizer.c: vocab.json, merges.txt, a prompt and special_tokens_map.json. */
+/* fuzz_tokenizer.c: vocab.json, merges.txt, a prompt and special_tokens_map.json; without
+ * the first, the second is tokenizer.json. */
 #include "fuzz.h"
 
 #include "diffusion/tokenizer.h"
@@ -19,8 +20,9 @@ static void encode(const struct tokenizer *t, const char *prompt)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const files[] = {"vocab.json", "merges.txt", "prompt",
-                                        "special_tokens_map.json"};
+    bool whole = size == 0 || data[0] == 0xff;
+    const char *const files[] = {"vocab.json", whole ? "tokenizer.json" : "merges.txt",
+                                 "prompt", "special_tokens_map.json"};
     char *prompt = NULL;
     struct err e = {0};
     for (int i = 0; i < 4; i++) {
@@ -32,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             prompt = strndup((const char *)part, length);
     }
+    if (whole)
+        remove(fuzz_write("vocab.json", data, 0));
     struct tokenizer *t = tokenizer_load(fuzz_directory(), &e);
     fuzz_outcome(t != NULL, &e);
     if (t)

@@ -96,6 +96,11 @@ def texts():
         save("tokenizer", name, "\xff".join([json.dumps(vocab),
              "#version: 0.2\na b\na b</w>\n", "abc <|endoftext|> cab CAB",
                                                   special]).encode("latin-1"))
+    whole = {"model": {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab,
+                       "merges": [["a", "b"], "a b</w>"]},
+             "added_tokens": [{"id": 10, "content": "cat", "normalized": True}]}
+    save("tokenizer", "json", "\xff".join(["", json.dumps(whole), "ab a cat", ""])
+         .encode("latin-1"))
     cells = [{"case": "000", "model": m, "file": f"images/000_{m}.png", "state": "planned"}
              for m in "ab"]
     run = {"state": "running", "cases": ["000"], "cells": cells, "sums": {},

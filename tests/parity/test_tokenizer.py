@@ -206,6 +206,23 @@ def test_ids(layout, driver, tmp_path, observe):
     assert sum(n > 75 for n in whole) > count // 50, "too few strings are long enough to be cut"
 
 
+@pytest.mark.parametrize("form", ["pairs", "lines"])
+def test_ids_of_tokenizer_json(driver, tmp_path, form):
+    """What transformers 5 saves: one file for everything, with or without pairs of its own."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    CLIPTokenizer.from_pretrained(write_tokenizer(old, "added")).save_pretrained(new)
+    assert not (new / "vocab.json").exists()
+    reference = CLIPTokenizer.from_pretrained(new)
+    if form == "lines":
+        whole = json.loads((new / "tokenizer.json").read_text())
+        whole["model"]["merges"] = [" ".join(pair) for pair in whole["model"]["merges"]]
+        (new / "tokenizer.json").write_text(json.dumps(whole))
+    texts = strings(1000, seed=2)
+    _, ours, _ = run(driver("tokenizer_driver"), new, texts, tmp_path)
+    assert differing(texts, ours, encode(reference, texts))[:3] == []
+
+
 def test_dropped_text(layout, driver, tmp_path):
     """diffusers, StableDiffusionPipeline.encode_prompt: the text of its warning."""
     _, directory = layout
