@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/str.h"
+#include "cli/display.h"
 #include "cli/help.h"
 #include "cli/models.h"
 #include "cli/table.h"
@@ -335,12 +336,26 @@ static bool is_path(const char *name)
     return strchr(name, '/') || strchr(name, '.');
 }
 
+/* Reading takes its time: a terminal shows how far it is, and nothing else does. */
+static bool look_with_bar(struct survey *s, const char *name, struct err *e)
+{
+    struct options shown = {0};
+    struct display display = {0};
+    struct terminal terminal;
+    terminal_open(&terminal);
+    shown.progress = terminal.usable && s->weights ? PROGRESS_BAR : PROGRESS_NONE;
+    s->progress = &display.progress;
+    bool ok = display_open(&display, &shown, e) &&
+              (is_path(name) ? survey_path(s, name, e) : survey_ensemble(s, name, e));
+    s->progress = NULL;
+    return display_close(&display, e) && ok;
+}
+
 static bool models_look(const struct options *o, const char *name, bool check,
                         struct err *e)
 {
     struct survey s = {.weights = check};
-    bool ok = is_path(name) ? survey_path(&s, name, e) : survey_ensemble(&s, name, e);
-    ok = ok && print_survey(&s, o, !check, e);
+    bool ok = look_with_bar(&s, name, e) && print_survey(&s, o, !check, e);
     survey_close(&s);
     return ok;
 }

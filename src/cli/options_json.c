@@ -158,7 +158,8 @@ static void write_options(struct json_writer *w, const struct options *o, bool o
 {
     json_write_open_object(w);
     for (const struct option *p = option_table; p < option_table + option_count; p++) {
-        if (!belongs(p, o) || (p->group == GROUP_OUTPUT && !output))
+        bool idle = p->group == GROUP_OUTPUT || option_is_overruled(o, p);
+        if (!belongs(p, o) || (idle && !output))
             continue;
         json_write_key(w, p->name);
         write_value(w, p, o, true);

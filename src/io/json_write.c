@@ -126,7 +126,10 @@ void json_write_double(struct json_writer *w, double number)
         return;
     }
     char spelling[32];
-    for (int digits = 1; digits <= 17; digits++) {
+    bool whole = fabs(number) < 1e15 && trunc(number) == number; /* 60, not 6e+01 */
+    if (whole)
+        snprintf(spelling, sizeof spelling, "%.0f", number);
+    for (int digits = 1; !whole && digits <= 17; digits++) {
         snprintf(spelling, sizeof spelling, "%.*g", digits, number);
         if (strtod(spelling, NULL) == number)
             break;

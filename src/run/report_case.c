@@ -107,7 +107,7 @@ static bool add_parents(struct report_page *p, int64_t n, struct err *e)
 }
 
 /* A row of results: those of a layer, or an optimisation in the order of its epochs. */
-static void open_strip(struct str *out, const char *name, bool layer,
+static void open_strip(struct str *out, const char *name, bool layer, int count,
                        const char *animation)
 {
     str_addf(out, "<h3>%s", name);
@@ -116,10 +116,19 @@ static void open_strip(struct str *out, const char *name, bool layer,
         html_add_url(out, animation);
         str_add(out, "\">animation</a>");
     }
-    str_addf(out, "</h3>\n<div class=\"strip\" data-row=\"%s\"", name);
+    str_addf(out, "</h3>\n<div class=\"strip\" style=\"--count: %d\" data-row=\"%s\"",
+             count, name);
     if (layer)
         str_addf(out, " data-layer=\"%s\"", name);
     str_add(out, ">\n");
+}
+
+static int count_at(const struct report_page *p, int64_t n, const char *layer)
+{
+    int count = 0;
+    for (int i = 0; i < p->about->results; i++)
+        count += strcmp(cell_of(p, n, p->about->parents + i)->is.layer, layer) == 0;
+    return count;
 }
 
 static bool add_mixtures(struct report_page *p, const struct report_case *about,
@@ -131,7 +140,8 @@ static bool add_mixtures(struct report_page *p, const struct report_case *about,
         const struct planned_cell *cell = cell_of(p, n, p->about->parents + i);
         if (!layer || strcmp(layer, cell->is.layer) != 0) {
             str_add(&p->text, layer ? "</div>\n" : "");
-            open_strip(&p->text, cell->is.layer, true, about->animations[row++]);
+            open_strip(&p->text, cell->is.layer, true, count_at(p, n, cell->is.layer),
+                       about->animations[row++]);
         }
         layer = cell->is.layer;
         if (!add_picture(p, cell, "", e))
@@ -155,7 +165,8 @@ static bool add_all_that_are(struct report_page *p, int64_t n, const char *which
 static bool add_optimized(struct report_page *p, const struct report_case *about,
                           int64_t n, struct err *e)
 {
-    open_strip(&p->text, "over the epochs", false, about->animations[0]);
+    open_strip(&p->text, "over the epochs", false, p->about->results - 1,
+               about->animations[0]);
     if (!add_all_that_are(p, n, "preview", e) || !add_all_that_are(p, n, "final", e))
         return false;
     str_add(&p->text, "</div>\n<div class=\"strip\">\n");

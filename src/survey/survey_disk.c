@@ -86,6 +86,8 @@ static bool check_sum(struct survey *s, const char *folder, const char *digest,
     char hex[SHA256_HEX];
     struct err failure = {0};
     s->sums_recorded++;
+    progress_at(s->progress,
+                &(struct progress_at){.stage = "checksum", .model = name, .total = 1});
     if (!file_sha256(path, hex, &failure)) {
         s->sums_wrong++;
         survey_problem(s, "%s (SHA256SUMS has it)", failure.message);

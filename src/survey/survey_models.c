@@ -39,13 +39,27 @@ static void write_dtypes(const struct tensor_file *file, char *out, size_t size)
     }
 }
 
+static void report(const struct survey *s, const struct survey_network *n, uint64_t done,
+                   uint64_t total)
+{
+    progress_at(s->progress, &(struct progress_at){.stage = "check",
+                                                   .model = str_file_name(n->path),
+                                                   .done = (int64_t)(done / 1000000),
+                                                   .total = (int64_t)(total / 1000000),
+                                                   .unit = "MB",
+                                                   .units = 1});
+}
+
 /* Counts what is not finite, with a line for each tensor that has such numbers. */
 static bool read_weights(struct survey *s, struct survey_network *n,
                          const struct tensor_file *file, struct err *e)
 {
+    uint64_t done = 0;
     n->nonfinite = 0;
     for (size_t i = 0; i < file->count; i++) {
         const struct tensor_entry *entry = &file->entries[i];
+        report(s, n, done, n->bytes);
+        done += entry->bytes;
         struct nonfinite found = {0};
         struct err failure = {0};
         if (!finite_count_entry(&found, file, entry, &failure)) {
