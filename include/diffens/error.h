@@ -36,12 +36,16 @@ struct err {
 bool err_set(struct err *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Adds a hint to a recorded failure. Returns false. */
+/* Records a failure that happened further down, with its hint; `path`, unless NULL, is
+ * put in front as by err_in_file(). Returns false. */
+bool err_from(struct err *e, const struct err *cause, const char *path);
+
+/* Gives a recorded failure its hint, in the place of one that it had. Returns false. */
 bool err_hint(struct err *e, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Puts "<path>: " in front of the message of a failure that does not name its file yet.
- * Returns false. */
+/* Puts "<path>: ", escaped, in front of the message of a failure that does not name its
+ * file yet. Returns false. */
 bool err_in_file(struct err *e, const char *path);
 
 #ifdef __cplusplus

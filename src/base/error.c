@@ -28,12 +28,19 @@ bool err_hint(struct err *e, const char *format, ...)
     return false;
 }
 
+bool err_from(struct err *e, const struct err *cause, const char *path)
+{
+    if (e->code != ERR_OK)
+        return false;
+    *e = *cause;
+    return path && err_in_file(e, path);
+}
+
 bool err_in_file(struct err *e, const char *path)
 {
     char message[sizeof e->message];
     memcpy(message, e->message, sizeof message);
-    char shown[512];
-    str_show(shown, sizeof shown, path);
+    const char *shown = STR_SHOW(path);
     int room = (int)(sizeof e->message - strlen(shown) - sizeof ": ");
     snprintf(e->message, sizeof e->message, "%s: %.*s", shown, room, message);
     return false;

@@ -172,7 +172,8 @@ static size_t escape_one(const char *bytes, int *length, uint32_t code_point,
     return size;
 }
 
-const char *str_escape(char *out, size_t out_size, const char *bytes, size_t size)
+/* False where `out` was too small and "..." ends it. */
+static bool escape(char *out, size_t out_size, const char *bytes, size_t size)
 {
     static const char cut[] = "...";
     size_t at = 0, used = 0, cut_at = 0;
@@ -187,7 +188,7 @@ const char *str_escape(char *out, size_t out_size, const char *bytes, size_t siz
             used = cut_at;
             if (out_size >= sizeof cut) {
                 memcpy(out + used, cut, sizeof cut);
-                return out;
+                return false;
             }
             break;
         }
@@ -197,6 +198,12 @@ const char *str_escape(char *out, size_t out_size, const char *bytes, size_t siz
     }
     if (out_size > 0)
         out[used] = 0;
+    return at >= size;
+}
+
+const char *str_escape(char *out, size_t out_size, const char *bytes, size_t size)
+{
+    escape(out, out_size, bytes, size);
     return out;
 }
 
@@ -235,7 +242,16 @@ void str_add_shell(struct str *s, const char *text)
 
 const char *str_show(char *out, size_t out_size, const char *text)
 {
-    return str_escape(out, out_size, text, strlen(text));
+    size_t size = strlen(text), half = out_size / 2;
+    if (escape(out, out_size, text, size))
+        return out;
+    escape(out, half, text, size);
+    size_t used = strlen(out), tail = size > half ? size - half : 0;
+    while (tail < size &&
+           ((text[tail] & 0xC0) == 0x80 ||
+            !escape(out + used, out_size - used, text + tail, size - tail)))
+        tail++;
+    return out;
 }
 
 enum { NEAREST_LONGEST = 63 };

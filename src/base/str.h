@@ -63,9 +63,10 @@ bool str_is_printable(const char *text);
  * bash, zsh, ksh and busybox know. */
 void str_add_shell(struct str *s, const char *text);
 
-/* A name for an error message, escaped and cut to about 160 bytes. Lives until the end of
- * the enclosing block. */
-#define STR_SHOW(text) str_show((char[168]){0}, 168, (text))
+/* A name for an error message, escaped; of more than about 300 bytes the middle is left
+ * out, since both ends of a path say where to look. Lives until the end of the enclosing
+ * block. */
+#define STR_SHOW(text) str_show((char[320]){0}, 320, (text))
 const char *str_show(char *out, size_t out_size, const char *text);
 
 /* The word of `known` that `word` is probably a slip of (by edit distance), or NULL. */

@@ -74,8 +74,7 @@ static bool look_at_ensemble(struct findings *f, const char *file, struct err *e
     if (!survey_ensemble(&s, file, &failure)) {
         snprintf(state->name, sizeof state->name, "?");
         snprintf(state->problem, sizeof state->problem, "%.390s", failure.message);
-        return failure.code == ERR_INPUT ||
-               err_set(e, failure.code, "%s", failure.message);
+        return failure.code == ERR_INPUT || err_from(e, &failure, NULL);
     }
     snprintf(state->name, sizeof state->name, "%s", s.ensemble.name);
     state->whole = survey_is_whole(&s);

@@ -285,8 +285,7 @@ static bool list_one(struct list *l, const char *file, struct err *e)
     else if (failure.code == ERR_INPUT)
         list_unreadable(l, file, failure.message);
     survey_close(&s);
-    return ok || failure.code == ERR_INPUT ||
-           err_set(e, failure.code, "%s", failure.message);
+    return ok || failure.code == ERR_INPUT || err_from(e, &failure, NULL);
 }
 
 static bool list_all(struct list *l, const struct ensemble_files *files, struct err *e)

@@ -2,16 +2,20 @@
  */
 #include "io/file.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { STOP_LOOK_MS = 200 };
 
 static const char *kind_of(mode_t mode)
 {
@@ -136,14 +140,19 @@ bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size
     char block[65536];
     ssize_t got = 1;
     int tries = 0;
+    *bytes = NULL;
     while (got != 0 && text.size <= limit && !text.failed) {
+        /* A read that waits would not end when the program is asked to stop. */
+        if (!stop_check(e))
+            goto done;
+        if (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, STOP_LOOK_MS) < 1)
+            continue;
         got = read(fd, block, sizeof block);
         if (got > 0)
             str_add_bytes(&text, block, (size_t)got);
         else if (got < 0 && errno != EINTR && !retry(errno, &tries))
             break;
     }
-    *bytes = NULL;
     *size = text.size;
     if (got < 0)
         err_set(e, ERR_INPUT, "%s: read at byte %zu: %s", STR_SHOW(name), text.size,
@@ -153,6 +162,7 @@ bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size
     else if (!(*bytes = str_take(&text)))
         err_set(e, ERR_MEMORY, "%s: out of memory after %zu bytes", STR_SHOW(name),
                 *size);
+done:
     str_free(&text);
     return *bytes != NULL;
 }
@@ -173,7 +183,7 @@ bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e)
     sha256_begin(&digest);
     for (uint64_t at = 0; ok && at < size;) {
         size_t take = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
-        ok = file_read_at(fd, block, take, at, path, e);
+        ok = stop_check(e) && file_read_at(fd, block, take, at, path, e);
         if (ok)
             sha256_add(&digest, block, take);
         at += take;

@@ -161,8 +161,7 @@ static bool read_picture(const char *path, struct image *image, int64_t *width,
     free(text);
     if (ok)
         return true;
-    err_in_file(&cause, path);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, path);
 }
 
 bool image_measure(const char *path, int64_t *width, int64_t *height, struct err *e)
@@ -189,8 +188,7 @@ bool image_write_png(const struct image *image, const char *path,
     if (ok) {
         ok = publish_bytes(path, png.bytes, png.size, e);
     } else {
-        err_in_file(&cause, path);
-        err_set(e, cause.code, "%s", cause.message);
+        err_from(e, &cause, path);
     }
     str_free(&png);
     return ok;

@@ -196,9 +196,8 @@ static bool parse_owned(struct json_document *d, const char *name, char *text,
     struct err cause = {0};
     if (build(d, &s, &cause))
         return true;
-    err_in_file(&cause, name);
     json_free(d);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, name);
 }
 
 bool json_read(struct json_document *d, const char *path, size_t limit, struct err *e)
@@ -262,8 +261,7 @@ bool json_fail(const struct json *value, struct err *e, const char *format, ...)
     va_end(args);
     struct err cause = {0};
     fail_at_path(value, problem, &cause);
-    err_in_file(&cause, value->file);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, value->file);
 }
 
 const char *json_describe(const struct json *value, char *out, size_t out_size)

@@ -149,8 +149,7 @@ bool image_tensor_open(struct image_tensor *t, const char *path, struct err *e)
     struct npy_header header;
     if (ok && !(npy_header_parse(&header, bytes, part, &cause) &&
                 check_header(&header, t, &cause) && check_size(t, size, &cause))) {
-        err_in_file(&cause, path);
-        ok = err_set(e, cause.code, "%s", cause.message);
+        ok = err_from(e, &cause, path);
     }
     if (!ok) {
         file_close(t->fd);

@@ -449,13 +449,19 @@ static bool run(struct pickle_machine *m)
     return false;
 }
 
-bool pickle_read(struct pickle *p, const void *bytes, size_t size, struct err *e)
+size_t pickle_budget(size_t size)
+{
+    uint64_t budget = (48ull << 20) + 3 * (uint64_t)size;
+    return (size_t)(budget < LIMIT_PICKLE_VALUES ? budget : LIMIT_PICKLE_VALUES);
+}
+
+bool pickle_read(struct pickle *p, const void *bytes, size_t size, size_t budget,
+                 struct err *e)
 {
     if (size > LIMIT_PICKLE_BYTES)
         size = LIMIT_PICKLE_BYTES;
-    uint64_t budget = (48ull << 20) + 3 * (uint64_t)size;
-    *p = (struct pickle){.globals.kind = PICKLE_LIST, .persistent.kind = PICKLE_LIST};
-    p->budget = (size_t)(budget < LIMIT_PICKLE_VALUES ? budget : LIMIT_PICKLE_VALUES);
+    *p = (struct pickle){
+        .globals.kind = PICKLE_LIST, .persistent.kind = PICKLE_LIST, .budget = budget};
     struct err cause = {0};
     struct pickle_machine m;
     bool ok = pickle_machine_open(&m, p, bytes, size, &cause) && run(&m);
@@ -465,5 +471,5 @@ bool pickle_read(struct pickle *p, const void *bytes, size_t size, struct err *e
     bool truncated = p->truncated;
     pickle_free(p);
     p->truncated = truncated;
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, NULL);
 }

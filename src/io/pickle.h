@@ -62,7 +62,12 @@ struct pickle {
 
 /* Reads the pickle that begins at `bytes`. False with ERR_INPUT or ERR_MEMORY: "byte 12:
  * opcode 0x52: found ..., expected ...", without a file name; then `p` is freed. */
-bool pickle_read(struct pickle *p, const void *bytes, size_t size, struct err *e);
+bool pickle_read(struct pickle *p, const void *bytes, size_t size, size_t budget,
+                 struct err *e);
+
+/* Memory for the values of a file's pickles, of `size` bytes together: the budget of the
+ * first; `used` is what one has taken of it. */
+size_t pickle_budget(size_t size);
 
 /* Accepts a zeroed object. */
 void pickle_free(struct pickle *p);

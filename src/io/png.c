@@ -207,8 +207,7 @@ char *image_read_png_text(const char *path, const char *keyword, struct err *e)
     struct str out = {0};
     struct err cause = {0};
     if (!find_text(&r, keyword, &out, &cause)) {
-        err_in_file(&cause, path);
-        err_set(e, cause.code, "%s", cause.message);
+        err_from(e, &cause, path);
     } else if (!(text = str_take(&out))) {
         err_set(e, ERR_MEMORY, "%s: out of memory for a text", STR_SHOW(path));
     }

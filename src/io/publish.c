@@ -171,41 +171,41 @@ static bool flush_directory(const struct publish *p, struct err *e)
     return ok;
 }
 
-static int close_temporary(struct publish *p)
+/* The descriptor goes to *keep, or is closed before the name changes: some network file
+ * systems say only then that there was no room. */
+static bool put_in_place(struct publish *p, int *keep, struct err *e)
 {
+    if (fsync(p->fd) != 0)
+        return fail(p, "flush", errno, e);
     int fd = p->fd;
-    p->fd = -1;
-    return close(fd);
+    if (!keep) {
+        p->fd = -1;
+        if (close(fd) != 0)
+            return fail(p, "close", errno, e);
+    }
+    if (rename(p->temporary, p->path) != 0)
+        return fail(p, "rename", errno, e);
+    unregister(p->slot);
+    p->slot = -1;
+    if (!flush_directory(p, e))
+        return false;
+    if (keep) {
+        *keep = fd;
+        p->fd = -1;
+    }
+    return true;
 }
 
 bool publish_commit_open(struct publish *p, int *fd, struct err *e)
 {
-    bool ok = fsync(p->fd) == 0 || fail(p, "flush", errno, e);
-    ok = ok && (rename(p->temporary, p->path) == 0 || fail(p, "rename", errno, e));
-    if (ok) {
-        unregister(p->slot);
-        p->slot = -1;
-        ok = flush_directory(p, e);
-    }
-    if (ok) {
-        *fd = p->fd;
-        p->fd = -1;
-    }
+    bool ok = put_in_place(p, fd, e);
     publish_abandon(p);
     return ok;
 }
 
 bool publish_commit(struct publish *p, struct err *e)
 {
-    bool ok = fsync(p->fd) == 0 || fail(p, "flush", errno, e);
-    if (ok)
-        ok = close_temporary(p) == 0 || fail(p, "close", errno, e);
-    ok = ok && (rename(p->temporary, p->path) == 0 || fail(p, "rename", errno, e));
-    if (ok) {
-        unregister(p->slot);
-        p->slot = -1;
-        ok = flush_directory(p, e);
-    }
+    bool ok = put_in_place(p, NULL, e);
     publish_abandon(p);
     return ok;
 }

@@ -27,7 +27,8 @@ bool publish_begin(struct publish *p, const char *path, struct err *e);
 bool publish_write(struct publish *p, const void *bytes, size_t size, struct err *e);
 
 /* Makes the file durable and visible under its final name, replacing one that exists.
- * Ends `p`; on failure the temporary is gone and what existed is unchanged. */
+ * Ends `p`; on failure the temporary is gone and what existed is unchanged, but that a
+ * directory which cannot be flushed holds the new file already, whole. */
 bool publish_commit(struct publish *p, struct err *e);
 
 /* The same, but *fd stays open for reading and writing, for files that are filled in

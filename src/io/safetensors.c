@@ -384,6 +384,5 @@ bool safetensors_append(struct tensor_file *t, const char *path, struct err *e)
         t->entries[i].offset += data;
     if (ok)
         return true;
-    err_in_file(&cause, path);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, path);
 }

@@ -180,7 +180,7 @@ bool tensor_file_open(struct tensor_file *t, const char *path, struct err *e)
 {
     *t = (struct tensor_file){0};
     bool ok;
-    if (str_ends_with(path, ".index.json"))
+    if (tensor_index_is(path))
         ok = tensor_index_append(t, path, e);
     else
         ok = tensor_file_append(t, path, e) && tensor_file_sort(t, e);

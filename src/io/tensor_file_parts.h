@@ -15,6 +15,9 @@ bool tensor_file_append(struct tensor_file *t, const char *path, struct err *e);
 
 /* Appends the shards that an .index.json names, and checks that each tensor is in the
  * shard that the index says. Sorts the entries. */
+/* "x.index.json", and with a variant "x.index.fp16.json". */
+bool tensor_index_is(const char *path);
+
 bool tensor_index_append(struct tensor_file *t, const char *path, struct err *e);
 
 /* Takes `entry` over, its name included, on success and failure alike. */

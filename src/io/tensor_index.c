@@ -74,6 +74,11 @@ static bool check_map(const struct tensor_file *t, const struct shards *s,
     return true;
 }
 
+bool tensor_index_is(const char *path)
+{
+    return str_ends_with(path, ".json") && strstr(str_file_name(path), ".index.");
+}
+
 bool tensor_index_append(struct tensor_file *t, const char *path, struct err *e)
 {
     struct json_document d = {0};

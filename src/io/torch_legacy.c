@@ -68,15 +68,20 @@ static bool check_part(int i, const struct pickle_value *value, struct err *e)
 static bool read_pickles(struct legacy *l, const char *bytes, size_t size,
                          bool *truncated, struct err *e)
 {
+    size_t budget = pickle_budget(size);
     l->size = 0;
     for (int i = 0; i < PICKLES; i++) {
         struct pickle *p = &l->pickles[i];
-        if (!pickle_read(p, bytes + l->size, size - l->size, e) ||
+        if (!pickle_read(p, bytes + l->size, size - l->size, budget, e) ||
             !check_part(i, p->root, e)) {
             *truncated = p->truncated;
             return err_in_file(e, parts[i]);
         }
         l->size += p->size;
+        if (i < OBJECT)
+            pickle_free(p);
+        else
+            budget -= p->used;
     }
     return true;
 }
@@ -99,7 +104,7 @@ static bool read_head(struct legacy *l, const struct tensor_part *part, struct e
         if (ok)
             return true;
         if (!truncated || size == most)
-            return err_set(e, cause.code, "%s", cause.message);
+            return err_from(e, &cause, NULL);
         legacy_free(l);
     }
 }
@@ -218,6 +223,5 @@ bool torch_legacy_append(struct tensor_file *t, const char *path, struct err *e)
     legacy_free(&l);
     if (ok)
         return true;
-    err_in_file(&cause, path);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, path);
 }

@@ -158,7 +158,8 @@ static bool read_data(struct tensor_file *t, const struct zip *z,
     struct torch_storages storages = {0};
     struct pickle p = {0};
     char *bytes = read_entry(part, data, LIMIT_PICKLE_BYTES, e);
-    bool ok = bytes && pickle_read(&p, bytes, (size_t)data->size, e);
+    bool ok = bytes && pickle_read(&p, bytes, (size_t)data->size,
+                                   pickle_budget((size_t)data->size), e);
     if (ok && p.size != data->size)
         ok = err_set(e, ERR_INPUT, "byte %zu: found more bytes behind the pickle's STOP",
                      p.size);
@@ -185,6 +186,5 @@ bool torch_zip_append(struct tensor_file *t, const char *path, struct err *e)
     zip_free(&z);
     if (ok)
         return true;
-    err_in_file(&cause, path);
-    return err_set(e, cause.code, "%s", cause.message);
+    return err_from(e, &cause, path);
 }

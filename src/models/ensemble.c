@@ -356,7 +356,8 @@ static bool check_path(const struct ensemble *s, const char *what, const char *n
     if (ensemble_path_exists(path))
         return true;
     err_set(e, ERR_INPUT, "%s: %s%s%s: found nothing at %s (%s), expected its weights",
-            s->file, what, *name ? " " : "", name, STR_SHOW(path), strerror(errno));
+            STR_SHOW(s->file), what, *name ? " " : "", name, STR_SHOW(path),
+            strerror(errno));
     if (strcmp(s->name, "paper") == 0)
         err_hint(e, "scripts/fetch-models fetches the weights of this ensemble");
     return false;
@@ -368,7 +369,7 @@ static bool check_network(const struct ensemble *s, const char *role,
 {
     if (!n->path)
         return err_set(e, ERR_INPUT, "%s: $: found no %s, expected one to %s with",
-                       s->file, role, purpose);
+                       STR_SHOW(s->file), role, purpose);
     return check_path(s, role, "", n->path, e);
 }
 

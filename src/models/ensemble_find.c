@@ -97,7 +97,7 @@ static void add_ensembles(struct str *names, const char *place)
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         char *file = ensemble_file(place, entry->d_name);
         if (safe_name(entry->d_name) && ensemble_path_exists(file))
-            str_addf(names, "%s%s", names->size ? ", " : "", entry->d_name);
+            str_addf(names, "%s%s", names->size ? ", " : "", STR_SHOW(entry->d_name));
         free(file);
     }
     if (folder)
@@ -109,7 +109,7 @@ static bool fail_unknown(const struct places *p, const char *name, struct err *e
     struct str names = {0}, searched = {0};
     for (int i = 0; i < p->count; i++) {
         add_ensembles(&names, p->path[i]);
-        str_addf(&searched, "%s%s", i ? ", " : "", p->path[i]);
+        str_addf(&searched, "%s%s", i ? ", " : "", STR_SHOW(p->path[i]));
     }
     err_set(e, ERR_INPUT, "found no ensemble \"%s\", expected one of: %s (searched %s)",
             STR_SHOW(name), names.size ? str_text(&names) : "none is installed",
@@ -119,7 +119,7 @@ static bool fail_unknown(const struct places *p, const char *name, struct err *e
     return err_hint(e, "--ensemble takes the path of an ensemble.json as well");
 }
 
-/* "demo" of ".../demo/ensemble.json"; false where it is another length. */
+/* Whether "demo" of ".../demo/ensemble.json" is the same in both. */
 static bool same_folder(const char *file, const char *other)
 {
     const char *name = file + strlen(file) - strlen("/ensemble.json");

@@ -43,7 +43,7 @@ bool network_check(const struct network *n, const tc_scope *shapes,
                    const struct progress *progress, struct err *e)
 {
     if (!tc_check(shapes, e))
-        return err_in_file(e, STR_SHOW(n->path));
+        return err_in_file(e, n->path);
     struct weights_findings f = weights_check(n->asked);
     weights_tell_findings(n->asked, tell_finding, &(struct teller){n, progress});
     if (f.missing + f.mismatched > 0)
@@ -62,10 +62,7 @@ bool network_check(const struct network *n, const tc_scope *shapes,
 weights network_load(const struct network *n, tc_scope *scope, enum tc_dtype dtype,
                      struct err *e)
 {
-    weights w = weights_load(scope, &n->file, "", n->asked, dtype, e);
-    if (!w.node)
-        err_in_file(e, STR_SHOW(n->path));
-    return w;
+    return weights_load(scope, &n->file, "", n->asked, dtype, e);
 }
 
 void network_close(struct network *n)

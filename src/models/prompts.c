@@ -73,6 +73,29 @@ static bool allocate(struct prompts *p, size_t cases, const struct prompts_sourc
     return prompts_set_defaults(p, source, e);
 }
 
+bool prompts_account(struct prompts *p, int64_t n, const char *what, size_t size,
+                     struct err *e)
+{
+    if (size > PROMPT_MAX_BYTES)
+        return err_set(e, ERR_INPUT,
+                       "%s of case %lld: found %zu bytes, expected at most %d", what,
+                       (long long)n, size, PROMPT_MAX_BYTES);
+    p->text_size += size;
+    return p->text_size <= PROMPTS_MAX_TEXT ||
+           err_set(e, ERR_INPUT,
+                   "prompts: found more than %llu bytes with templates and negatives, "
+                   "expected at most that",
+                   PROMPTS_MAX_TEXT);
+}
+
+static size_t templated_size(const char *template, size_t prompt_size)
+{
+    size_t size = strlen(template);
+    for (const char *hole = template; (hole = strstr(hole, "{}")); hole += 2)
+        size = size - 2 + prompt_size;
+    return size;
+}
+
 /* The prompt in the place of each "{}" of the template. */
 static char *apply_template(const char *template, const char *prompt)
 {
@@ -89,7 +112,11 @@ static bool set_text(struct prompts *p, const struct prompts_source *source, int
                      int m, const char *prompt, struct err *e)
 {
     char **text = &p->text[n * p->models + m];
-    *text = apply_template(source->templates ? source->templates[m] : "{}", prompt);
+    const char *template = source->templates ? source->templates[m] : "{}";
+    if (!prompts_account(p, n, "prompt with its template",
+                         templated_size(template, strlen(prompt)), e))
+        return false;
+    *text = apply_template(template, prompt);
     if (m == 0 && !(p->given[n] = str_dup(prompt)))
         return prompts_no_memory(e);
     return *text || prompts_no_memory(e);
@@ -106,13 +133,13 @@ static bool set_row(struct prompts *p, const struct prompts_source *source, int6
 
 /* JSON */
 
-static bool read_prompt(const struct json *value, const char **out, struct err *e)
+bool prompts_read_text(const struct json *value, const char **out, struct err *e)
 {
     if (!config_as_string(value, out, e))
         return false;
     if (strlen(*out) > PROMPT_MAX_BYTES)
-        return json_fail(value, e, "found a prompt of %zu bytes, expected at most %d",
-                         strlen(*out), PROMPT_MAX_BYTES);
+        return json_fail(value, e, "found %zu bytes, expected at most %d", strlen(*out),
+                         PROMPT_MAX_BYTES);
     return true;
 }
 
@@ -156,7 +183,7 @@ static bool read_matrix_row(struct prompts *p, const struct prompts_source *sour
     const char *prompt;
     int column = 0;
     for (const struct json *v = row->child; v; v = v->next, column++) {
-        if (!read_prompt(v, &prompt, e))
+        if (!prompts_read_text(v, &prompt, e))
             return false;
         for (int m = 0; m < source->models; m++)
             if ((ensemble ? source->selection[m] : m) == column &&
@@ -196,7 +223,8 @@ static bool read_list(struct prompts *p, const struct prompts_source *source,
         if (row->kind == JSON_ARRAY) {
             if (!read_matrix_row(p, source, n, row, e))
                 return false;
-        } else if (!read_prompt(row, &prompt, e) || !set_row(p, source, n, prompt, e)) {
+        } else if (!prompts_read_text(row, &prompt, e) ||
+                   !set_row(p, source, n, prompt, e)) {
             return false;
         }
     }
@@ -213,7 +241,7 @@ static bool read_string_or_list(struct prompts *p, const struct prompts_source *
     if (value->kind != JSON_STRING)
         return json_fail(value, e, "found %s, expected a prompt or an array of prompts",
                          json_describe(value, found, sizeof found));
-    return read_prompt(value, &prompt, e) && allocate(p, 1, source, e) &&
+    return prompts_read_text(value, &prompt, e) && allocate(p, 1, source, e) &&
            set_row(p, source, 0, prompt, e);
 }
 
@@ -256,10 +284,10 @@ static bool check_line(const char *line, size_t size, const char *name, int64_t 
     if (size > PROMPT_MAX_BYTES)
         return err_set(e, ERR_INPUT,
                        "%s: line %lld: found a prompt of %zu bytes, expected at most %d",
-                       name, (long long)number, size, PROMPT_MAX_BYTES);
+                       STR_SHOW(name), (long long)number, size, PROMPT_MAX_BYTES);
     if (!utf8_valid(line, size, NULL) || memchr(line, '\0', size))
         return err_set(e, ERR_INPUT, "%s: line %lld: found \"%s\", expected UTF-8 text",
-                       name, (long long)number,
+                       STR_SHOW(name), (long long)number,
                        str_escape(shown, sizeof shown, line, size));
     return true;
 }
@@ -276,8 +304,8 @@ static bool read_lines(struct prompts *p, const struct prompts_source *source,
         if (!check_line(line, line_size, name, number, e))
             return false;
     if (cases < 1 || cases > PROMPTS_MAX_CASES)
-        return err_set(e, ERR_INPUT, "%s: found %zu prompts, expected 1..%d", name, cases,
-                       PROMPTS_MAX_CASES);
+        return err_set(e, ERR_INPUT, "%s: found %zu prompts, expected 1..%d",
+                       STR_SHOW(name), cases, PROMPTS_MAX_CASES);
     if (!allocate(p, cases, source, e))
         return false;
     const char *at = text;

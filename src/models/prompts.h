@@ -10,11 +10,13 @@
 
 #define PROMPTS_MAX_CASES 100000
 #define PROMPT_MAX_BYTES 65536
+#define PROMPTS_MAX_TEXT (256ull << 20) /* bytes: of all prompts, templates applied */
 
 /* All texts are UTF-8 and owned by this. Start from `{0}`. */
 struct prompts {
     int64_t cases, models; /* N, M of the run */
     int64_t total;         /* N before prompts_keep_shard() */
+    uint64_t text_size;    /* bytes of all texts, as they were read */
     char **text;     /* [N*M], row-major: the effective prompts, templates applied */
     char **given;    /* [N]: the first diffuser's prompt as it was given */
     char **negative; /* [N] */

@@ -16,6 +16,14 @@ static int name_width(int64_t cases)
     return width;
 }
 
+static bool set_negative(struct prompts *p, int64_t n, const char *text, struct err *e)
+{
+    free(p->negative[n]);
+    p->negative[n] = NULL;
+    return prompts_account(p, n, "negative", strlen(text), e) &&
+           ((p->negative[n] = str_dup(text)) || prompts_no_memory(e));
+}
+
 bool prompts_set_defaults(struct prompts *p, const struct prompts_source *source,
                           struct err *e)
 {
@@ -24,10 +32,11 @@ bool prompts_set_defaults(struct prompts *p, const struct prompts_source *source
         struct str name = {0};
         str_addf(&name, "%0*lld", width, (long long)n);
         p->names[n] = str_take(&name);
-        p->negative[n] = str_dup(source->negative ? source->negative : "");
         p->seeds[n] = source->random_seed + (uint64_t)n;
-        if (!p->names[n] || !p->negative[n])
+        if (!p->names[n])
             return prompts_no_memory(e);
+        if (!set_negative(p, n, source->negative ? source->negative : "", e))
+            return false;
     }
     return true;
 }
@@ -58,14 +67,14 @@ static bool read_negative(struct prompts *p, const struct json *root, struct err
         if (!per_case_array(p, root, "negative", &field, e))
             return false;
         for (const struct json *v = field->child; v; v = v->next, n++)
-            if (!config_as_string(v, &text, e) || !replace_text(&p->negative[n], text, e))
+            if (!prompts_read_text(v, &text, e) || !set_negative(p, n, text, e))
                 return false;
         return true;
     }
-    if (!config_as_string(field, &text, e))
+    if (!prompts_read_text(field, &text, e))
         return false;
     for (int64_t n = 0; n < p->cases; n++)
-        if (!replace_text(&p->negative[n], text, e))
+        if (!set_negative(p, n, text, e))
             return false;
     return true;
 }

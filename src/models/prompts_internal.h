@@ -8,6 +8,14 @@
 /* ERR_MEMORY; returns false. */
 bool prompts_no_memory(struct err *e);
 
+/* Counts a text of case n, as long as it is to become; false with ERR_INPUT where it is
+ * too long, or all are together. `what` it is stands in messages: "negative". */
+bool prompts_account(struct prompts *p, int64_t n, const char *what, size_t size,
+                     struct err *e);
+
+/* A prompt or a negative: a string that is not too long. */
+bool prompts_read_text(const struct json *value, const char **out, struct err *e);
+
 /* Names 000, 001, ..., the negative of the source, seeds that count up. */
 bool prompts_set_defaults(struct prompts *p, const struct prompts_source *source,
                           struct err *e);

@@ -177,7 +177,7 @@ bool weight_hashes_wait(struct weight_hashes *h, struct err *e)
     pthread_mutex_unlock(&h->lock);
     if (!all)
         return stop_check(e);
-    return failure.code == ERR_OK || err_set(e, failure.code, "%s", failure.message);
+    return failure.code == ERR_OK || err_from(e, &failure, NULL);
 }
 
 void weight_hashes_free(struct weight_hashes *h)

@@ -261,7 +261,7 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
     }
     tensor_file_close(&file);
     free(bytes);
-    return ok || err_in_file(e, STR_SHOW(path));
+    return ok || err_in_file(e, path);
 }
 
 bool optimize_restore(struct optimize *o, const char *path, const char *identity,

@@ -2,6 +2,7 @@
  * model to survey_models.c, files as such to survey_disk.c. */
 #include "survey/survey.h"
 
+#include "io/tensor_file_parts.h"
 #include "survey/survey_internal.h"
 
 #include <errno.h>
@@ -167,7 +168,7 @@ bool survey_path(struct survey *s, const char *path, struct err *e)
     bool ok;
     if (S_ISDIR(status.st_mode))
         ok = look_at_folder(s, path, e);
-    else if (str_ends_with(path, ".json") && !str_ends_with(path, ".index.json"))
+    else if (str_ends_with(path, ".json") && !tensor_index_is(path))
         return survey_ensemble(s, path, e);
     else
         ok = look_at(s, path, "file", survey_file, e);

@@ -12,7 +12,7 @@
 #define DEPTH 8 /* folders below each other; a model has two */
 #define SUMS_LIMIT ((size_t)1 << 20)
 
-/* Files counted so far: links to one file count once. */
+/* Files and folders counted so far: links to one count once. */
 struct counted {
     struct {
         dev_t device;
@@ -45,7 +45,9 @@ static void count_path(struct counted *c, const char *path, int depth)
     struct stat status;
     if (stat(path, &status) != 0 || depth == 0)
         return;
-    if (S_ISREG(status.st_mode) && is_new(c, &status))
+    if (!is_new(c, &status))
+        return;
+    if (S_ISREG(status.st_mode))
         c->bytes += (uint64_t)status.st_size;
     DIR *folder = S_ISDIR(status.st_mode) ? opendir(path) : NULL;
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
@@ -88,7 +90,11 @@ static bool check_sum(struct survey *s, const char *folder, const char *digest,
     s->sums_recorded++;
     progress_at(s->progress,
                 &(struct progress_at){.stage = "checksum", .model = name, .total = 1});
-    if (!file_sha256(path, hex, &failure)) {
+    if (!file_sha256(path, hex, &failure) && failure.code != ERR_INPUT) {
+        free(path);
+        return err_from(e, &failure, NULL);
+    }
+    if (failure.code != ERR_OK) {
         s->sums_wrong++;
         survey_problem(s, "%s (SHA256SUMS has it)", failure.message);
     } else if (strcmp(hex, digest) != 0) {
@@ -112,6 +118,7 @@ static bool read_line(struct survey *s, const char *folder, const char *file, ch
         return true;
     }
     line[64] = '\0';
+    line[66 + strcspn(line + 66, "\r")] = '\0'; /* written on Windows */
     return check_sum(s, folder, line, line + 66, e);
 }
 

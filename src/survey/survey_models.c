@@ -2,6 +2,8 @@
  * what it is and what is wrong with it. Leaves which models there are to survey.c. */
 #include "survey/survey_internal.h"
 
+#include "base/stop.h"
+
 #include "diffusion/diffuser.h"
 #include "io/finite.h"
 #include "models/clip.h"
@@ -62,9 +64,11 @@ static bool read_weights(struct survey *s, struct survey_network *n,
         done += entry->bytes;
         struct nonfinite found = {0};
         struct err failure = {0};
+        if (!stop_check(e))
+            return false;
         if (!finite_count_entry(&found, file, entry, &failure)) {
-            if (failure.code == ERR_MEMORY)
-                return err_set(e, failure.code, "%s", failure.message);
+            if (failure.code != ERR_INPUT)
+                return err_from(e, &failure, NULL);
             survey_problem(s, "%s", failure.message);
             return true;
         }
@@ -114,9 +118,9 @@ static bool add_network(struct survey *s, struct survey_model *model, const char
 static bool note_failure(struct survey *s, struct survey_model *model,
                          const struct err *failure, struct err *e)
 {
-    if (failure->code == ERR_MEMORY || failure->code == ERR_BUG)
-        return err_set(e, failure->code, "%s", failure->message);
-    survey_problem(s, "%s: %s", model->name, failure->message);
+    if (failure->code != ERR_INPUT)
+        return err_from(e, failure, NULL);
+    survey_problem(s, "%s: %s", STR_SHOW(model->name), failure->message);
     if (failure->hint[0])
         survey_problem(s, "  %s", failure->hint);
     return true;

@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -51,6 +53,34 @@ def test_refusals(arguments, status, message, tmp_path):
     assert message in result.stderr
     errors = [l for l in result.stderr.splitlines() if l.startswith("diffens: error: ")]
     assert len(errors) == 1 and not result.stdout
+
+
+def catches(pid, number):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    mask = next(l.split()[1] for l in status.splitlines() if l.startswith("SigCgt:"))
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_waiting_for_prompts_ends_on_request():
+    waiting = subprocess.Popen([BUILD / "diffens", "generate", "--prompts", "-", "--dry-run"],
+                               stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not catches(waiting.pid, signal.SIGTERM):
+        time.sleep(0.05)
+    waiting.send_signal(signal.SIGTERM)
+    try:
+        assert waiting.wait(timeout=30) == 75
+    finally:
+        waiting.kill()
+    assert "SIGTERM" in waiting.stderr.read()
+    waiting.stdin.close()
+
+
+def test_both_ends_of_a_long_path_are_shown(tmp_path):
+    folder = tmp_path / "/".join(["deep" * 10] * 8)
+    result = diffens("generate", "--prompts", folder / "prompts.json", "--dry-run")
+    assert result.returncode == 3
+    assert str(tmp_path)[:40] in result.stderr and "..." in result.stderr
+    assert "deep/prompts.json: open: No such file" in result.stderr
 
 
 def test_print_config(tmp_path):

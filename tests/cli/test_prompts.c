@@ -1,6 +1,7 @@
 /* test_prompts.c: the forms of prompts, and how they are refused. */
 #include "models/prompts.h"
 
+#include "base/str.h"
 #include "check.h"
 
 #include <stdlib.h>
@@ -249,14 +250,41 @@ static void test_limits(void)
     text[0] = text[size - 1] = '"';
     text[size] = '\0';
     CHECK(!read_from(&p, "p.json", text, size, &source, &e));
-    CHECK_HAS(e.message, "found a prompt of 65537 bytes");
+    CHECK_HAS(e.message, "found 65537 bytes, expected at most 65536");
     CHECK(!read_from(&p, "p.txt", text, size, &source, &e));
     CHECK_HAS(e.message, "line 1: found a prompt of");
+    CHECK(!read_json(&p, "{\"prompts\": [\"a\"], \"names\": [\"\\u009b31m\"]}", &e));
+    CHECK_HAS(e.message, "expected a name");
+    /* The ensemble's template makes it too long. */
+    source.templates = (const char *const[]){"{}{}", "{}"};
+    memset(text + 1, 'a', size - 2);
+    text[40000] = '"';
+    CHECK(!read_from(&p, "p.json", text, 40001, &source, &e));
+    CHECK_HAS(e.message, "prompt with its template of case 0: found 79998 bytes");
     memset(text, '[', size);
     CHECK(!read_from(&p, "p.json", text, size, &source, &e));
     CHECK_INT(e.code, ERR_INPUT);
     CHECK_HAS(e.message, "64");
     free(text);
+}
+
+/* One negative for many cases is many texts. */
+static void test_all_texts_together(void)
+{
+    struct prompts_source source = pair_of_three();
+    struct prompts p;
+    struct err e;
+    struct str text = {0};
+    str_add(&text, "{\"prompts\": [\"a\"");
+    for (int i = 1; i < 5000; i++)
+        str_add(&text, ",\"a\"");
+    str_add(&text, "], \"negative\": \"");
+    for (int i = 0; i < 65536; i++)
+        str_add(&text, "n");
+    str_add(&text, "\"}");
+    CHECK(!read_from(&p, "p.json", text.bytes, text.size, &source, &e));
+    CHECK_HAS(e.message, "more than 268435456 bytes");
+    str_free(&text);
 }
 
 static void test_files(void)
@@ -322,6 +350,7 @@ int main(void)
     RUN(test_names_count_up);
     RUN(test_refusals);
     RUN(test_limits);
+    RUN(test_all_texts_together);
     RUN(test_files);
     RUN(test_empty_prompt_is_noted);
     RUN(test_standard_input);

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pickle p = {0};
     struct err e = {0};
-    bool ok = pickle_read(&p, data, size, &e);
+    bool ok = pickle_read(&p, data, size, pickle_budget(size), &e);
     fuzz_outcome(ok, &e);
     if (ok) {
         char text[200];

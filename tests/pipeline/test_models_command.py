@@ -137,7 +137,7 @@ def test_checksums(run, copy):
     files = [p for p in copy.rglob("*") if p.is_file() and p.suffix == ".safetensors"]
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(copy)}\n"
              for p in files]
-    (copy / "SHA256SUMS").write_text("".join(lines))
+    (copy / "SHA256SUMS").write_text("".join(lines), newline="\r\n")
     text = run(copy.parent, "models", "check", "whole").stdout
     assert f"{len(files)} of {len(files)} files agree" in text
     with open(copy / "a" / UNET, "r+b") as file:
@@ -150,6 +150,13 @@ def test_checksums(run, copy):
     (copy / "SHA256SUMS").write_text("0" * 64 + "  ../../secret\n")
     assert "expected a digest and a file below" in run(
         copy.parent, "models", "check", "whole", status=3).stdout
+
+
+def test_folders_that_link_to_themselves_are_counted_once(run, copy):
+    size = parsed(run(copy.parent, "models", "check", copy / "a", "--json"))["bytes"]
+    for i in range(9):
+        (copy / "a/unet" / f"again{i}").symlink_to(".")
+    assert parsed(run(copy.parent, "models", "check", copy / "a", "--json"))["bytes"] == size
 
 
 def test_check_of_paths(run, whole):

@@ -75,7 +75,8 @@ def test_safetensors_are_written(tmp_path):
     assert expected_tensors(again) == expected_tensors(tensors)
 
 
-def test_shards_are_read(tmp_path):
+@pytest.mark.parametrize("name", ["m.safetensors.index.json", "m.safetensors.index.fp16.json"])
+def test_shards_are_read(tmp_path, name):
     tensors = sample_tensors()
     names = sorted(tensors)
     shards = {"m-1.safetensors": names[::2], "m-2.safetensors": names[1::2]}
@@ -83,8 +84,8 @@ def test_shards_are_read(tmp_path):
         safetensors.torch.save_file({k: tensors[k] for k in part}, tmp_path / shard)
     index = {"metadata": {"total_size": 1},
              "weight_map": {k: shard for shard, part in shards.items() for k in part}}
-    (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
-    assert driver("tensors", tmp_path / "m.safetensors.index.json") == [expected_tensors(tensors)]
+    (tmp_path / name).write_text(json.dumps(index))
+    assert driver("tensors", tmp_path / name) == [expected_tensors(tensors)]
 
 
 def mutated_headers(count):

@@ -74,7 +74,8 @@ static void test_values(void)
         struct pickle p;
         struct err e = {0};
         char text[400];
-        CHECK(pickle_read(&p, rows[i].bytes, rows[i].size, &e));
+        CHECK(pickle_read(&p, rows[i].bytes, rows[i].size, pickle_budget(rows[i].size),
+                          &e));
         CHECK_STR(e.message, "");
         CHECK_INT(p.size, rows[i].size);
         if (p.root)
@@ -134,7 +135,8 @@ static void test_programs_refused(void)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct pickle p;
         struct err e = {0};
-        CHECK(!pickle_read(&p, rows[i].bytes, rows[i].size, &e));
+        CHECK(!pickle_read(&p, rows[i].bytes, rows[i].size, pickle_budget(rows[i].size),
+                           &e));
         CHECK_INT(e.code, ERR_INPUT);
         CHECK_HAS(e.message, rows[i].expected);
         CHECK(p.blocks == NULL);
@@ -152,7 +154,7 @@ static void check_repeated(const char *first, const char *piece, size_t piece_si
     for (size_t i = 0; i < times; i++)
         str_add_bytes(&s, piece, piece_size);
     str_add(&s, last);
-    bool ok = pickle_read(&p, s.bytes, s.size, &e);
+    bool ok = pickle_read(&p, s.bytes, s.size, pickle_budget(s.size), &e);
     CHECK(ok == !expected);
     if (expected)
         CHECK_HAS(e.message, expected);
@@ -178,12 +180,12 @@ static void test_lookups(void)
     static const char bytes[] = "}(U\1aK\1U\1bK\2U\1aK\3K\5K\4u.";
     struct pickle p;
     struct err e = {0};
-    CHECK(pickle_read(&p, bytes, sizeof bytes - 1, &e));
+    CHECK(pickle_read(&p, bytes, sizeof bytes - 1, pickle_budget(sizeof bytes - 1), &e));
     CHECK_INT(pickle_get(p.root, "a")->integer, 3); /* Python keeps the last, too */
     CHECK_INT(pickle_get(p.root, "b")->integer, 2);
     CHECK(pickle_get(p.root, "c") == NULL);
     pickle_free(&p);
-    CHECK(pickle_read(&p, "ca\nb\nU\1kQ\x85R.", 13, &e));
+    CHECK(pickle_read(&p, "ca\nb\nU\1kQ\x85R.", 13, pickle_budget(13), &e));
     CHECK(pickle_is_call(p.root, "a", "b") && !pickle_is_call(p.root, "a", "c"));
     CHECK_INT(p.globals.count, 1);
     CHECK_INT(p.persistent.count, 1);
