@@ -4,13 +4,11 @@
 
 #include <string.h>
 
-#define FACTOR_MAX 64
-
 /* Weights of the four neighbours for each place between two pixels, and the first of the
  * four relative to the pixel. */
 struct taps {
-    float weight[FACTOR_MAX][4];
-    int first[FACTOR_MAX];
+    float weight[ENLARGE_MAX][4];
+    int first[ENLARGE_MAX];
 };
 
 static struct taps taps_make(int factor)

@@ -138,6 +138,8 @@ static bool draw_picture(struct canvas *c, int row, int column)
         int across = l->cell_width / picture.width,
             down = l->cell_height / picture.height;
         int factor = across < down ? across : down;
+        if (factor > ENLARGE_MAX)
+            factor = ENLARGE_MAX;
         enlarge_onto(&c->image, &picture,
                      left + (l->cell_width - picture.width * factor) / 2,
                      c->y + (l->cell_height - picture.height * factor) / 2, factor);

@@ -609,6 +609,8 @@ bool record_stop(struct record *r, struct err *e)
 {
     struct record_state *s = r->state;
     struct err ignored = {0};
+    if (!s->begun) /* what is in the directory is not this run's yet */
+        return true;
     s->state = "stopped";
     note_weights(s, &ignored);
     if (!publish(r, e))

@@ -16,10 +16,12 @@ struct shard {
 /* Start from `{0}`. Case n of the whole run is case n / count of shard n % count. */
 struct shards {
     int count;
-    struct shard *of; /* [count] */
-    int64_t cases;    /* of the whole run */
-    int models;       /* parents of a case */
-    int results;      /* other pictures of a case */
+    struct shard
+        *of;       /* [count], or of directories that are too few one more than these */
+    int room;      /* of `of` */
+    int64_t cases; /* of the whole run */
+    int models;    /* parents of a case */
+    int results;   /* other pictures of a case */
 };
 
 /* Reads and checks them. `directories` outlive the object; `may_change` says which

@@ -136,27 +136,31 @@ static bool settle(struct drawing *d, int i, double seconds, struct err *e)
         progress_note(p->run->progress, NOTE_DETAIL,
                       "case %s, %s: the VAE overflowed: decoded in fp32",
                       STR_SHOW(p->case_names[n]), p->model_names[d->m]);
+    if (picture->finite &&
+        !parents_publish(p, n, d->m, &picture->image, seconds, d->images, e))
+        return false;
     d->states[n] = picture->finite ? CELL_DONE : CELL_BROKEN;
     d->settled++;
-    return !picture->finite ||
-           parents_publish(p, n, d->m, &picture->image, seconds, d->images, e);
+    return true;
 }
 
-/* The present batch, drawn and published. What went wrong in it is in `e`. */
+/* The present batch, drawn and published. What went wrong in it is in `e`: a picture that
+ * cannot be written before a lack of memory, for which there are remedies. */
 static bool draw_batch(struct drawing *d, struct err *e)
 {
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    bool sampled = sample(d, e), ok = sampled;
+    struct err unsampled = {0};
+    bool sampled = sample(d, &unsampled), ok = true;
     double seconds = seconds_since(&start) / d->count;
     for (int i = 0; i < d->count; i++) {
         /* Elsewhere a batch is whole or not at all: so it is made up alike by --resume.
          */
-        if (sampled || (e->code == ERR_MEMORY && d->pictures[i].image.rgb))
-            ok = settle(d, i, seconds, e) && ok;
+        if (sampled || (unsampled.code == ERR_MEMORY && d->pictures[i].image.rgb))
+            ok = ok && settle(d, i, seconds, e);
         image_free(&d->pictures[i].image);
     }
-    return ok;
+    return ok && (sampled || err_from(e, &unsampled, NULL));
 }
 
 /* The next cases to draw, from *n on, which moves; false when there are none. */

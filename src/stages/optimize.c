@@ -324,9 +324,10 @@ static void move(struct optimize *o, const struct optimize_slope *slope,
     o->epoch += o->failure.code == ERR_OK;
 }
 
-/* At once. False after a failure, before which no case has moved. */
+/* At once. *moved says, of a failure, whether it came when cases were moving already:
+ * then their state is lost. */
 static bool epochs_at_once(int count, struct optimize *const *cases,
-                           struct optimize_row *rows, struct err *e)
+                           struct optimize_row *rows, bool *moved, struct err *e)
 {
     struct optimize_slope slopes[OPTIMIZE_MAX_TOGETHER];
     tc_tensor *gradient = NULL;
@@ -334,6 +335,7 @@ static bool epochs_at_once(int count, struct optimize *const *cases,
     tc_context(s, "epoch %lld", (long long)cases[0]->epoch);
     bool ok =
         optimize_differentiate(s, count, cases, &gradient, slopes) || tc_check(s, e);
+    *moved = ok;
     for (int g = 0; ok && g < count; g++)
         move(cases[g], &slopes[g], tc_slice(s, gradient, 0, g, g + 1), &rows[g]);
     tc_pop(s, NULL);
@@ -365,6 +367,7 @@ bool optimize_epochs(int count, struct optimize *const *cases, struct optimize_r
     struct optimize *moving[OPTIMIZE_MAX_TOGETHER];
     struct optimize_row moved[OPTIMIZE_MAX_TOGETHER];
     int number[OPTIMIZE_MAX_TOGETHER], left = 0;
+    bool lost;
     for (int g = 0; g < count; g++) {
         if (optimize_failure(cases[g]))
             continue;
@@ -375,9 +378,9 @@ bool optimize_epochs(int count, struct optimize *const *cases, struct optimize_r
         struct err failure = {0};
         struct optimize *o = moving[first];
         int some = least(o->together, left - first);
-        if (epochs_at_once(some, moving + first, moved + first, &failure)) {
+        if (epochs_at_once(some, moving + first, moved + first, &lost, &failure)) {
             first += some;
-        } else if (failure.code != ERR_MEMORY || !relieve(o, some)) {
+        } else if (lost || failure.code != ERR_MEMORY || !relieve(o, some)) {
             *e = failure;
             return false;
         }

@@ -9,6 +9,7 @@
 #include "run/record.h"
 #include "stages/checkpoint.h"
 #include "stages/losses.h"
+#include "stages/relief.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct job {
 /* The cases that are computed together. */
 struct group {
     struct plan *p;
+    struct relief relief;
     int count;
     struct job jobs[OPTIMIZE_MAX_TOGETHER];
 };
@@ -91,8 +93,11 @@ static bool is_preview(const struct job *job)
 
 static bool publish_preview(struct job *job, struct err *e)
 {
-    return publish_picture(job, job->next_preview++, OPTIMIZE_LATEST, e) &&
-           publish_losses(job, e);
+    if (!publish_picture(job, job->next_preview, OPTIMIZE_LATEST, e) ||
+        !publish_losses(job, e))
+        return false;
+    job->next_preview++;
+    return true;
 }
 
 /* The cases at work, of which `job` is the first. */
@@ -224,19 +229,35 @@ static bool keep_best(const struct job *job, struct err *e)
     return false;
 }
 
-static bool finish(const struct job *job, struct err *e)
+static bool finish(struct job *job, struct err *e)
 {
     return publish_picture(job, RESULT_FINAL, OPTIMIZE_LATEST, e) &&
            publish_picture(job, RESULT_BEST, OPTIMIZE_BEST, e) && finish_losses(job, e) &&
            judge(job, e);
 }
 
+/* Tries again in other ways what needs memory: a picture, or all that ends a case. */
+static bool in_memory(struct group *g, struct job *job,
+                      bool (*make)(struct job *job, struct err *e), struct err *e)
+{
+    struct err failure = {0};
+    while (!make(job, &failure)) {
+        if (!relief_try(&g->relief, &failure)) {
+            *e = failure;
+            return relief_hint(e);
+        }
+        failure = (struct err){0};
+    }
+    relief_worked(&g->relief);
+    return true;
+}
+
 /* Ends a case: published, or where its numbers broke with the best so far. */
-static bool end(struct job *job, const struct err *why, struct err *e)
+static bool end(struct group *g, struct job *job, const struct err *why, struct err *e)
 {
     const struct plan *p = job->p;
     struct err failure = why ? *why : (struct err){0};
-    bool ok = !why && finish(job, &failure);
+    bool ok = !why && in_memory(g, job, finish, &failure);
     if (!ok && failure.code == ERR_NONFINITE) {
         progress_note(p->run->progress, NOTE_WARNING, "case %s: %s",
                       STR_SHOW(p->case_names[job->n]), failure.message);
@@ -259,22 +280,32 @@ static void close_job(struct job *job)
     tc_pop(job->scope, NULL);
 }
 
-static bool begin(struct job *job, struct plan *p, tc_scope *root, int64_t n,
+static bool begin(struct group *g, struct job *job, int64_t n,
                   const struct image_tensor *images, struct err *e)
 {
-    struct err failure = {0};
-    *job = (struct job){.p = p, .n = n, .started = now(), .next_preview = RESULT_PREVIEW};
-    job->scope = tc_push(root);
-    tc_context(job->scope, "case %s", p->case_names[n]);
-    return open_job(job, job->scope, images, &failure) || end(job, &failure, e);
+    for (;;) {
+        struct err failure = {0};
+        *job = (struct job){
+            .p = g->p, .n = n, .started = now(), .next_preview = RESULT_PREVIEW};
+        job->scope = tc_push(g->relief.root);
+        tc_context(job->scope, "case %s", g->p->case_names[n]);
+        if (open_job(job, job->scope, images, &failure)) {
+            relief_worked(&g->relief);
+            return true;
+        }
+        if (!relief_try(&g->relief, &failure))
+            return end(g, job, &failure, e);
+        close_job(job);
+    }
 }
 
 /* What an epoch did to a case. */
-static bool record_epoch(struct job *job, const struct optimize_row *row, struct err *e)
+static bool record_epoch(struct group *g, struct job *job, const struct optimize_row *row,
+                         struct err *e)
 {
     const struct err *failure = optimize_failure(job->o);
     if (failure)
-        return end(job, failure, e);
+        return end(g, job, failure, e);
     if (row->restored)
         progress_note(job->p->run->progress, NOTE_WARNING,
                       "case %s, epoch %lld: losses stay non-finite: going on from an "
@@ -295,12 +326,12 @@ static bool take_moving(struct group *g, struct job **moving, struct optimize **
         if (job->ended)
             continue;
         if (optimize_epochs_done(job->o) >= g->p->settings.epochs) {
-            ok = end(job, NULL, e);
+            ok = end(g, job, NULL, e);
             continue;
         }
         struct err failure = {0};
-        if (is_preview(job) && !publish_preview(job, &failure)) {
-            ok = end(job, &failure, e);
+        if (is_preview(job) && !in_memory(g, job, publish_preview, &failure)) {
+            ok = end(g, job, &failure, e);
             continue;
         }
         cases[*count] = job->o;
@@ -309,7 +340,23 @@ static bool take_moving(struct group *g, struct job **moving, struct optimize **
     return ok;
 }
 
-/* When the run is asked to stop every case is saved before it does. */
+/* When the run is asked to stop every case is saved before it does; that one could not be
+ * is what went wrong then. */
+static bool record_epochs(struct group *g, struct job *const *moving, int count,
+                          const struct optimize_row *rows, struct err *e)
+{
+    struct err stopped = {0};
+    for (int i = 0; i < count; i++) {
+        struct err failure = {0};
+        if (record_epoch(g, moving[i], &rows[i], &failure))
+            continue;
+        if (failure.code != ERR_STOPPED)
+            return err_from(e, &failure, NULL);
+        stopped = failure;
+    }
+    return stopped.code == ERR_OK || err_from(e, &stopped, NULL);
+}
+
 static bool run_epochs(struct group *g, struct err *e)
 {
     struct job *moving[OPTIMIZE_MAX_TOGETHER];
@@ -321,20 +368,19 @@ static bool run_epochs(struct group *g, struct err *e)
         ok = optimize_epochs(count, cases, rows, e);
         if (ok)
             report_epoch(moving[0], count, &rows[0]);
-        for (int i = 0; i < count && (ok || e->code == ERR_STOPPED); i++)
-            ok = record_epoch(moving[i], &rows[i], e) && ok;
-        ok = ok && take_moving(g, moving, cases, &count, e);
+        ok = ok && record_epochs(g, moving, count, rows, e) &&
+             take_moving(g, moving, cases, &count, e);
     }
     return ok;
 }
 
-static bool make_group(struct group *g, tc_scope *root, const int64_t *numbers, int count,
+static bool make_group(struct group *g, const int64_t *numbers, int count,
                        const struct image_tensor *images, struct err *e)
 {
     bool ok = true;
     g->count = 0;
-    while (ok && g->count < count) {
-        ok = begin(&g->jobs[g->count], g->p, root, numbers[g->count], images, e);
+    while (ok && g->count < count && (ok = stop_check(e))) {
+        ok = begin(g, &g->jobs[g->count], numbers[g->count], images, e);
         g->count++;
     }
     ok = ok && run_epochs(g, e);
@@ -343,11 +389,27 @@ static bool make_group(struct group *g, tc_scope *root, const int64_t *numbers, 
     return ok;
 }
 
-static bool load_networks(struct plan *p, tc_scope *root, struct err *e)
+static void unload_networks(struct plan *p)
 {
-    return vqgan_load(&p->vqgan, root, TC_F32, e) &&
-           clip_load(&p->clip, root, TC_F32, e) &&
-           perceptual_load(&p->perceptual, root, TC_F32, e);
+    perceptual_unload(&p->perceptual);
+    clip_unload(&p->clip);
+    vqgan_unload(&p->vqgan);
+}
+
+static bool load_networks(struct plan *p, struct relief *relief, struct err *e)
+{
+    struct err failure = {0};
+    while (!vqgan_load(&p->vqgan, relief->root, TC_F32, &failure) ||
+           !clip_load(&p->clip, relief->root, TC_F32, &failure) ||
+           !perceptual_load(&p->perceptual, relief->root, TC_F32, &failure)) {
+        unload_networks(p);
+        if (!relief_empty_cache(relief, &failure)) {
+            *e = failure;
+            return relief_hint(e);
+        }
+        failure = (struct err){0};
+    }
+    return true;
 }
 
 static int group_size(const struct options *o)
@@ -375,31 +437,29 @@ static int choose_cases(const struct plan *p, int64_t *n, int64_t *numbers)
     return count;
 }
 
-static bool make_all(struct plan *p, tc_scope *root, const struct image_tensor *images,
-                     struct err *e)
+static bool make_all(struct group *g, const struct image_tensor *images, struct err *e)
 {
+    struct plan *p = g->p;
     int64_t numbers[OPTIMIZE_MAX_TOGETHER], n = 0;
-    struct group *g = calloc(1, sizeof *g);
-    bool ok = g || err_set(e, ERR_MEMORY, "no host memory for a group of cases");
-    if (g)
-        g->p = p;
+    bool ok = plan_results_are_done(p) || load_networks(p, &g->relief, e);
     while (ok && n < p->cases) {
         int count = choose_cases(p, &n, numbers);
-        ok = stop_check(e) &&
-             (count == 0 || make_group(g, root, numbers, count, images, e));
+        ok = stop_check(e) && (count == 0 || make_group(g, numbers, count, images, e));
     }
-    free(g);
     return ok;
 }
 
 bool optimizing_make(struct plan *p, tc_scope *root, const struct image_tensor *images,
                      struct err *e)
 {
-    bool ok = (plan_results_are_done(p) || load_networks(p, root, e)) &&
-              make_all(p, root, images, e);
-    perceptual_unload(&p->perceptual);
-    clip_unload(&p->clip);
-    vqgan_unload(&p->vqgan);
+    struct group *g = calloc(1, sizeof *g);
+    if (!g)
+        return err_set(e, ERR_MEMORY, "no host memory for a group of cases");
+    g->p = p;
+    g->relief = (struct relief){.root = root, .progress = p->run->progress};
+    bool ok = make_all(g, images, e);
+    free(g);
+    unload_networks(p);
     tc_empty_cache(root);
     return ok;
 }

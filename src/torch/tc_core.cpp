@@ -233,6 +233,8 @@ static void root_configure(tc_root *root, const struct tc_settings *settings)
     }
     snprintf(root->device_name, sizeof root->device_name, "%s",
              root->device.str().c_str());
+    if (root->device.is_meta()) // what follows is the process's: shapes need none of it
+        return;
     if (settings->threads > 0)
         at::set_num_threads(settings->threads);
     at::Context &context = at::globalContext();
@@ -446,7 +448,7 @@ static void describe(char *out, size_t size, const char *operation,
 static bool is_out_of_memory(const char *text)
 {
     return strstr(text, "can't allocate memory") || strstr(text, "not enough memory") ||
-           strstr(text, "out of memory");
+           strstr(text, "out of memory") || strstr(text, "ALLOC_FAILED"); // cuBLAS, cuDNN
 }
 
 static void fail_out_of_memory(tc_scope *s, const char *what, const char *text)
@@ -471,7 +473,11 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
     } catch (const c10::OutOfMemoryError &error) {
         fail_out_of_memory(s, what, error.what_without_backtrace());
     } catch (const c10::AcceleratorError &error) {
-        tc_fail(s, ERR_DEVICE, "%s: %s", what, error.what_without_backtrace());
+        const char *text = error.what_without_backtrace();
+        if (is_out_of_memory(text)) // CUDA's own, where libtorch's allocator is not asked
+            fail_out_of_memory(s, what, text);
+        else
+            tc_fail(s, ERR_DEVICE, "%s: %s", what, text);
     } catch (const c10::Error &error) {
         const char *text = error.what_without_backtrace();
         if (is_out_of_memory(text))

@@ -268,6 +268,24 @@ static void test_wrapping(void)
     CHECK(text_width(&style, "WW", 2) > text_width(&style, "ii", 2));
 }
 
+/* A picture of a few pixels beside a large one is enlarged as far as that goes. */
+static void test_tiny_pictures(void)
+{
+    struct source source = {.height = 2, .width = 2};
+    struct figure f = {.rows = 1,
+                       .columns = 1,
+                       .picture_height = 512,
+                       .picture_width = 512,
+                       .picture = give_picture,
+                       .user = &source};
+    struct image page = {0};
+    struct err e = {0};
+    CHECK(figure_write(&f, folder, NULL, 0, NULL, &e));
+    CHECK(read_page(&page, 0));
+    CHECK(page.width >= 512);
+    image_free(&page);
+}
+
 static void test_failures(void)
 {
     struct source source = {.height = 64, .width = 64};
@@ -296,6 +314,7 @@ int main(void)
     RUN(test_bands);
     RUN(test_odd_labels);
     RUN(test_wrapping);
+    RUN(test_tiny_pictures);
     RUN(test_failures);
     return rmdir(folder) != 0 || CHECK_EXIT();
 }

@@ -75,8 +75,8 @@ static const struct record_cell mixed_cell = {.case_name = "000",
                                               .parent_count = 2,
                                               .parents = parents};
 
-/* A run of two cells in `directory`, done as far as record_begin(). */
-static bool begin(struct record *r, const char *directory, struct err *e)
+/* A run of two cells in `directory`. */
+static bool plan(struct record *r, const char *directory, struct err *e)
 {
     static char *const cases[] = {"000"};
     static const char *const models[] = {"poster", "plain"};
@@ -90,7 +90,17 @@ static bool begin(struct record *r, const char *directory, struct err *e)
               record_set_machine(r, "cpu", "fp32", 2, e) &&
               record_add_cell(r, &parent_cell, e) == 0 &&
               record_add_cell(r, &mixed_cell, e) == 1 &&
-              record_add_file(r, "images.npy", e) && record_begin(r, e);
+              record_add_file(r, "images.npy", e);
+    if (!ok)
+        record_close(r);
+    return ok;
+}
+
+static bool begin(struct record *r, const char *directory, struct err *e)
+{
+    if (!plan(r, directory, e))
+        return false;
+    bool ok = record_begin(r, e);
     if (!ok)
         record_close(r);
     return ok;
@@ -205,6 +215,19 @@ static void test_life_of_a_run(void)
     CHECK(!is_there("run/run.journal"));
     check_record("complete", "done");
     record_close(&r);
+}
+
+/* What is in the directory is not a run's until it has begun. */
+static void test_stop_before_the_beginning(void)
+{
+    struct record r = {0};
+    struct err e = {0};
+    mkdir("early", 0777);
+    CHECK(plan(&r, "early", &e));
+    CHECK(record_stop(&r, &e));
+    CHECK(!is_there("early/run.json"));
+    record_close(&r);
+    rmdir("early");
 }
 
 static void test_other_run_is_refused(void)
@@ -411,6 +434,7 @@ int main(void)
     RUN(test_numbered_directories);
     RUN(test_directory_errors);
     RUN(test_life_of_a_run);
+    RUN(test_stop_before_the_beginning);
     RUN(test_other_run_is_refused);
     RUN(test_force_removes_only_its_own);
     RUN(test_hostile_records);

@@ -89,6 +89,32 @@ def test_interrupt_names_the_command_and_dies_by_the_signal(work, start, tmp_pat
     assert differences(tmp_path / "a run", reference) == []
 
 
+def test_a_stop_before_the_beginning_leaves_the_directory_alone(work, diffens, build,
+                                                                tmp_path):
+    """Neither a run that was there nor files of others become this run's."""
+    arguments, _ = work["generate"]
+    run = tmp_path / "run"
+    process = subprocess.Popen([build / "diffens", *arguments, "--out", run, "-q"],
+                               stdout=subprocess.DEVNULL)
+    while not list(run.glob("images/*.png")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    (run / "run.lock").unlink()
+    before = contents(run)
+    other = [*arguments, "--random-seed", "99", "--out", run]
+    diffens(*other, "--force", "--time-limit", "0.001", status=75)
+    assert contents(run) == before
+    assert "another run" in diffens(*other, "--resume", status=3).stderr
+
+    (tmp_path / "mine/images").mkdir(parents=True)
+    first = sorted(p.name for p in run.glob("images/*.png"))[0]
+    (tmp_path / "mine/images" / first).write_text("mine")
+    diffens(*arguments, "--out", tmp_path / "mine", "--time-limit", "0.001", status=75)
+    diffens(*arguments, "--out", tmp_path / "mine", "--resume", status=3)
+    assert (tmp_path / "mine/images" / first).read_text() == "mine"
+
+
 def test_time_limits_until_done(work, diffens, build, tmp_path):
     arguments, reference = work["optimize"]
     limit, stops = 0.5, 0
@@ -214,6 +240,7 @@ def test_another_run_is_refused(work, diffens, tmp_path, change, field):
     arguments, reference = work["generate"]
     run = tmp_path / "run"
     shutil.copytree(reference, run)
+    (run / "run.lock").unlink()
     before = contents(run)
     if change[0] == "--prompt":
         arguments = [a for a in arguments if a != "--prompts" and not a.endswith(".txt")]
