@@ -67,7 +67,7 @@ ROWS = [
     prompts("NUL", r"line 1, column", b'["a\\u0000b"]', b'["a\0b"]'),
     prompts("half a surrogate", r"line 1, column", b'["\\ud800"]', b'["\\udc00\\ud800"]'),
     prompts("not UTF-8", r"line 1, column", b'["\xff"]', b'["\xc0\x80"]', b'["\xed\xa0\x80"]'),
-    prompts("too long", r"found a prompt of 65537 bytes, expected at most 65536", b'"' + b"a" * 65537 + b'"'),
+    prompts("too long", r"found 65537 bytes, expected at most 65536", b'"' + b"a" * 65537 + b'"'),
     lines("nothing", r"found 0 prompts, expected 1", b"", b"\n\n"),
     lines("not UTF-8", r"found byte 0xFF|line 1", b"\xff\n"),
     lines("NUL", r"line 1|NUL|0x00", b"a\0b\n"),
