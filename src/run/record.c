@@ -99,6 +99,7 @@ void record_close(struct record *r)
     weight_hashes_free(s->hashes);
     journal_close(&s->journal);
     former_run_close(&s->former);
+    free(s->kept);
     for (int64_t n = 0; s->outcomes && n < s->case_count; n++)
         free(s->outcomes[n]);
     free(s->outcomes);

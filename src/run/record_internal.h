@@ -63,6 +63,8 @@ struct record_state {
     struct journal journal;
     bool resumed;             /* goes on with the run in the directory: */
     struct former_run former; /* it, as it was found */
+    const char **kept;        /* its files that are not planned yet: still the run's */
+    int kept_count;
 };
 
 /* run.json, whole. */

@@ -290,14 +290,19 @@ static void write_planned(const struct planned_cell *c, struct json_writer *w)
     json_write_close(w);
 }
 
+/* A run that goes on plans figures and pages when it comes to them: until then those that
+ * it found are listed, so that they stay its own where it is killed before. */
 static void write_files(const struct record_state *s, struct json_writer *w)
 {
+    bool over = strcmp(s->state, "complete") == 0 || strcmp(s->state, "failed") == 0;
     json_write_key(w, "files");
     json_write_open_array(w);
     for (int i = 0; i < s->cell_count; i++)
         json_write_string(w, s->cells[i].is.file);
     for (int i = 0; i < s->file_count; i++)
         json_write_string(w, s->files[i].file);
+    for (int i = 0; i < s->kept_count && !over; i++)
+        json_write_string(w, s->kept[i]);
     json_write_close(w);
 }
 

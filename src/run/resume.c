@@ -175,6 +175,35 @@ static bool take_files(struct record *r, int *missing, struct err *e)
     return true;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Files that the run found but does not plan yet. */
+static bool keep_files(struct record_state *s, struct err *e)
+{
+    size_t count = 0, all = (size_t)s->cell_count + (size_t)s->file_count;
+    const char **planned = calloc(all + 1, sizeof *planned);
+    s->kept = calloc((size_t)s->former.file_count + 1, sizeof *s->kept);
+    if (!planned || !s->kept) {
+        free(planned);
+        return no_memory(e);
+    }
+    for (int i = 0; i < s->cell_count; i++)
+        planned[count++] = s->cells[i].is.file;
+    for (int i = 0; i < s->file_count; i++)
+        planned[count++] = s->files[i].file;
+    qsort(planned, count, sizeof *planned, by_text);
+    for (int i = 0; i < s->former.file_count; i++) {
+        const char *file = s->former.files[i].file;
+        if (!bsearch(&file, planned, count, sizeof *planned, by_text))
+            s->kept[s->kept_count++] = file;
+    }
+    free(planned);
+    return true;
+}
+
 static bool take_outcomes(struct record_state *s, struct err *e)
 {
     const struct former_run *f = &s->former;
@@ -257,7 +286,7 @@ bool record_resume(struct record *r, bool *complete, const struct progress *prog
     bool ok = read_plan(s, &plan, e) &&
               check_same(r, s->former.record.root, plan.root, e) &&
               take_cells(r, &missing_cells, e) && take_files(r, &missing_files, e) &&
-              take_outcomes(s, e) && take_machine(r, e);
+              keep_files(s, e) && take_outcomes(s, e) && take_machine(r, e);
     json_free(&plan);
     if (!ok)
         return false;

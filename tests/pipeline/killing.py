@@ -49,16 +49,16 @@ def save_parents(path, cases=2, models=2, size=64):
     return path
 
 
-def commands(ensemble, parents):
-    """The three commands at their smallest, as argument lists without --out."""
+def commands(ensemble, parents, steps=4, epochs=40):
+    """The three commands, as argument lists without --out."""
     common = ["--ensemble", ensemble, "--threads", 1]
-    drawing = ["--prompts", parents.with_suffix(".txt"), "--steps", 4, "--size", "64x64",
+    drawing = ["--prompts", parents.with_suffix(".txt"), "--steps", steps, "--size", "64x64",
                "--batch", 2]
     parents.with_suffix(".txt").write_text("a cat\na dog\na house\n")
     return {
         "generate": ["generate", *common, *drawing],
         "blend": ["blend", *common, *drawing, "--gamma", "0:1:3", "--layer", "all"],
-        "optimize": ["optimize", *common, "--images", parents, "--epochs", 40, "--crops",
+        "optimize": ["optimize", *common, "--images", parents, "--epochs", epochs, "--crops",
                      "1x1,3x0.5", "--save-every", 10, "--checkpoint-every", 0.05]}
 
 
@@ -91,7 +91,7 @@ def measure(server, arguments, out):
 def stress(server, ensemble, folder, kills, seed=0, say=lambda line: None):
     """At least `kills` kills spread over the three commands; raises where a run ends with
     other bytes, or leaves something behind. Returns how many hit each stage."""
-    work = commands(ensemble, save_parents(folder / "parents.npy"))
+    work = commands(ensemble, save_parents(folder / "parents.npy"), steps=1, epochs=20)
     seconds = {name: measure(server, arguments, folder / name)
                for name, arguments in work.items()}
     stages, number = collections.Counter(), 0

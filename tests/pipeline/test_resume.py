@@ -304,3 +304,20 @@ def test_a_crash_says_so_and_leaves_no_temporaries(work, start, tmp_path):
     assert process.returncode == -signal.SIGSEGV
     assert re.search(r"^diffens \S+: bug: signal 11, please report$", said, re.M)
     assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_a_figure_stays_the_runs_own(build, work, diffens, tmp_path):
+    """Killed twice: after the figure was made, and when the record had just been written
+    anew, before the figure was planned again."""
+    arguments, reference = work["generate"]
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    record = json.loads((run / "run.json").read_text())
+    record["state"] = "running"
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "images/000_a.png").unlink()
+    with Server(build) as server:
+        server.run(*arguments, "--out", run, "--resume", fault="write 3 onward")
+    assert "figure.png" in json.loads((run / "run.json").read_text())["files"]
+    diffens(*arguments, "--out", run, "--resume")
+    assert differences(run, reference) == []
