@@ -99,7 +99,8 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
                           struct err *e)
 {
     tc_scope *s = tc_push(d->shapes);
-    tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokenizer_max_length(d->tokenizer)));
+    int64_t tokens = d->tokenizer ? tokenizer_max_length(d->tokenizer) : 1;
+    tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokens));
     tc_tensor *text = clip_text_forward(s, d->text_network.asked, &d->text, ids, 0);
     bool ok = network_check(&d->text_network, s, progress, e);
 

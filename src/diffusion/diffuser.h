@@ -16,6 +16,7 @@ struct diffuser {
      */
     const char *tokenizer_folder; /* where the file has none beside it */
     const char *prediction;       /* "epsilon" or "v_prediction", against the guess */
+    bool without_tokenizer;       /* open one that has none, to look at it alone */
     bool single_file;             /* its three networks are in one file */
     struct tokenizer *tokenizer;
     struct clip_text_config text;

@@ -80,6 +80,8 @@ static bool load_tokenizer(struct diffuser *d, const char *path, bool v2, struct
 {
     char *beside = tokenizer_beside(path);
     const char *folder = beside ? beside : d->tokenizer_folder;
+    if (!folder && d->without_tokenizer)
+        return true;
     if (folder)
         d->tokenizer = tokenizer_load(folder, e);
     else

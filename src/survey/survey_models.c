@@ -126,9 +126,12 @@ static bool note_failure(struct survey *s, struct survey_model *model,
     return true;
 }
 
-bool survey_diffuser(struct survey *s, struct survey_model *model, struct err *e)
+/* `alone`: not in an ensemble, from which it could have its tokenizer. */
+static bool look_at_diffuser(struct survey *s, struct survey_model *model, bool alone,
+                             struct err *e)
 {
-    struct diffuser d = {.tokenizer_folder = s->ensemble.tokenizer.path};
+    struct diffuser d = {.tokenizer_folder = s->ensemble.tokenizer.path,
+                         .without_tokenizer = alone};
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!diffuser_open(&d, model->name, model->path, NULL, &progress, &failure))
@@ -142,6 +145,11 @@ bool survey_diffuser(struct survey *s, struct survey_model *model, struct err *e
     model->whole = ok;
     diffuser_close(&d);
     return ok;
+}
+
+bool survey_diffuser(struct survey *s, struct survey_model *model, struct err *e)
+{
+    return look_at_diffuser(s, model, false, e);
 }
 
 bool survey_vqgan(struct survey *s, struct survey_model *model, struct err *e)
@@ -195,12 +203,41 @@ bool survey_perceptual(struct survey *s, struct survey_model *model, struct err 
 
 /* A weight file alone */
 
+/* Tensors of a single-file Stable Diffusion that are of no network of it: copies,
+ * schedules.
+ */
+static size_t count_others(const struct tensor_file *file)
+{
+    static const char *const networks[] = {"model.diffusion_model.", "first_stage_model.",
+                                           "cond_stage_model."};
+    size_t others = 0;
+    for (size_t i = 0; i < file->count; i++) {
+        bool other = true;
+        for (size_t k = 0; k < sizeof networks / sizeof *networks; k++)
+            other = other &&
+                    strncmp(file->entries[i].name, networks[k], strlen(networks[k])) != 0;
+        others += other;
+    }
+    return others;
+}
+
+static bool survey_checkpoint(struct survey *s, struct survey_model *model,
+                              const struct tensor_file *file, struct err *e)
+{
+    if (!look_at_diffuser(s, model, true, e))
+        return false;
+    size_t used = strlen(model->detail);
+    snprintf(model->detail + used, sizeof model->detail - used,
+             "%sStable Diffusion in one file, %zu other tensors", used ? ", " : "",
+             count_others(file));
+    return true;
+}
+
 /* What a file is whose tensors have such a name. The first that fits counts. */
 static const struct {
     const char *tensor, *kind;
 } kinds[] = {
-    {"model.diffusion_model.input_blocks.0.0.weight",
-     "a Stable Diffusion checkpoint in the original layout"},
+    {"model.diffusion_model.input_blocks.0.0.weight", "Stable Diffusion in one file"},
     {"quantize.embedding.weight", "a VQGAN of taming-transformers"},
     {"vision_model.embeddings.patch_embedding.weight", "a CLIP with its image tower"},
     {"text_model.embeddings.token_embedding.weight", "a CLIP text encoder"},
@@ -225,9 +262,10 @@ bool survey_file(struct survey *s, struct survey_model *model, struct err *e)
     struct err failure = {0};
     if (!tensor_file_open(&file, model->path, &failure))
         return note_failure(s, model, &failure, e);
-    bool is_vqgan = tensor_file_find(&file, "quantize.embedding.weight");
     bool ok = true;
-    if (is_vqgan) {
+    if (tensor_file_find(&file, "model.diffusion_model.input_blocks.0.0.weight")) {
+        ok = survey_checkpoint(s, model, &file, e);
+    } else if (tensor_file_find(&file, "quantize.embedding.weight")) {
         ok = survey_vqgan(s, model, e);
     } else {
         ok = add_file(s, model, "file", "", model->path, &file, e);

@@ -80,6 +80,23 @@ def test_single_files(model, original, draw, tmp_path, form):
     assert (tmp_path / f"run/images/000_{path.stem}.png").exists()
 
 
+def test_single_files_are_looked_at(model, diffens, tmp_path):
+    """All three networks, without a tokenizer; what is not theirs is counted."""
+    _, state, kind, pipeline = model
+    c.save_lightning(state, tmp_path / "x.ckpt")
+    found = json.loads(diffens("models", "check", tmp_path / "x.ckpt", "--json").stdout)
+    networks = found["models"][0]["networks"]
+    assert [n["name"] for n in networks] == ["text_encoder", "unet", "vae"]
+    assert all(n["nonfinite"] == 0 for n in networks)
+    assert networks[1]["parameters"] == sum(p.numel() for p in pipeline.unet.parameters())
+    others = sum(name.startswith("model_ema") for name in state) + 2  # betas, scale_factor
+    assert f"{others} other tensors" in diffens("models", "show", tmp_path / "x.ckpt").stdout
+    name = "model.diffusion_model.middle_block.0.in_layers.2.weight"
+    c.save_lightning(without(name)(state), tmp_path / "y.ckpt")
+    broken = diffens("models", "check", tmp_path / "y.ckpt", status=3)
+    assert "mid_block.resnets.0.conv1.weight: found nothing" in broken.stdout + broken.stderr
+
+
 def as_bin(folder, name, state=None, bin_name=None, **settings):
     state = state or load_file(folder / f"{name}.safetensors")
     (folder / f"{name}.safetensors").unlink()
