@@ -48,11 +48,13 @@ struct setting {
 static const struct setting paper[] = {{"epochs", NULL},      {"lr", NULL},
                                        {"lr-decay", NULL},    {"lr-decay-every", NULL},
                                        {"clip-weight", NULL}, {"perceptual-weight", NULL},
-                                       {"crops", NULL},       {NULL, NULL}};
+                                       {"crops", NULL},       {"layer", NULL},
+                                       {NULL, NULL}};
 
 /* As Crowson's VQGAN+CLIP: 64 cutouts, their sides spread between CLIP's and the
  * picture's. */
 static const struct setting crowson[] = {
+    {"layer", "prequant"},
     {"lr", "0.05"},
     {"lr-decay", "1"},
     {"crops", "8x0.4,8x0.48,8x0.56,8x0.64,8x0.72,8x0.8,8x0.88,8x0.96"},

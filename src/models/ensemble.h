@@ -34,7 +34,7 @@ struct ensemble_default {
     char *text;          /* its value, as written there */
 };
 
-#define ENSEMBLE_MAX_DEFAULTS 10
+#define ENSEMBLE_MAX_DEFAULTS 11
 
 /* Start from `{0}`. */
 struct ensemble {

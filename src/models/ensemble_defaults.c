@@ -60,6 +60,7 @@ bool ensemble_read_defaults(struct ensemble *s, const struct json *root, struct 
         {"guidance", false}, {"scheduler", true}, {"steps", false}};
     static const struct field optimize[] = {{"crops", true},
                                             {"epochs", false},
+                                            {"layer", true},
                                             {"lr", false},
                                             {"lr_decay", false},
                                             {"lr_decay_every", false},

@@ -322,8 +322,9 @@ static void test_presets(void)
 {
     struct line l;
     const struct ensemble s = {.file = "e.json",
-                               .default_count = 3,
+                               .default_count = 4,
                                .defaults = {{"optimize", "lr", "0.2"},
+                                            {"optimize", "layer", "postquant"},
                                             {"optimize", "perceptual_weight", "3"},
                                             {"optimize", "crops", "2x1"}}};
     parse(&l, "optimize --preset crowson --crop-pairing aligned");
@@ -331,6 +332,7 @@ static void test_presets(void)
     CHECK(options_tune(o, &s, &l.e));
     CHECK(o->optimize.rate == 0.05 && o->optimize.decay == 1);
     CHECK(o->optimize.perceptual_weight == 3);
+    CHECK_INT(o->optimize.layer, PREQUANT);
     CHECK_INT(o->optimize.pairing, PAIRING_ALIGNED);
     struct crop_spec crops;
     int windows = 0;
@@ -344,6 +346,12 @@ static void test_presets(void)
     CHECK(options_tune(o, &s, &l.e));
     CHECK(o->optimize.rate == 0.1 && o->optimize.perceptual_weight == 0.1);
     CHECK_STR(o->optimize.crops, "1x1,8x0.25,16x0.125");
+    CHECK_INT(o->optimize.layer, PREQUANT);
+    options_free(o);
+
+    parse(&l, "optimize");
+    CHECK(options_tune(o, &s, &l.e));
+    CHECK_INT(o->optimize.layer, POSTQUANT);
     options_free(o);
 }
 

@@ -56,6 +56,16 @@ def test_optimize_beats_where_it_started(diffens, run, tmp_path):
     assert len(losses) == 15 and losses[-1] < 0.8 * losses[0]
 
 
+def test_optimize_ends_below_its_baselines(diffens, run, tmp_path):
+    """In short, what scripts/check-optimize shows: few epochs, at rates that suit them."""
+    diffens("optimize", "--ensemble", ENSEMBLE, "--images", run, "--seed", "input", "--lr", 0.05,
+            "--lr-decay-every", 2, "--epochs", 24, "--save-every", 0, "--out", tmp_path / "out")
+    outcome = json.loads((tmp_path / "out/run.json").read_text())["optimize"][0]
+    baselines = outcome["baselines"]
+    others = [baselines["average"], baselines["blend"], *baselines["reconstructions"].values()]
+    assert outcome["final"]["total"] < min(other["total"] for other in others)
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_is_close(diffens, run, observe, tmp_path, dtype):
     """Norms, softmax, scheduler and guidance stay in fp32."""

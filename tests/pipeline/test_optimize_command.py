@@ -192,15 +192,16 @@ def test_defaults_of_the_ensemble(optimize, critical, record, tmp_path):
             {**fields, "generate": {"steps": 7}, "optimize": settings}))
         return folder / "ensemble.json"
     optimize("run", "--lr-decay", 0.5, epochs=1, ensemble=tuned(
-        lr=0.05, lr_decay=0.7, perceptual_weight=1, crops="9x0.9"))
+        lr=0.05, lr_decay=0.7, perceptual_weight=1, crops="9x0.9", layer="preconv"))
     made = texts(tmp_path / "run/optimize/000.png")["optimize"]
     assert made["lr"] == 0.05 and made["perceptual_weight"] == 1
+    assert texts(tmp_path / "run/optimize/000.png")["layer"] == "preconv"
     assert made["lr_decay"] == 0.5 and made["crops"] == "1x1,3x0.5"
     options = record(tmp_path / "run")["options"]
     assert options["lr"] == 0.05 and options["steps"] == 7
     for settings, word in (({"lr": 1000}, "optimize.lr"), ({"steps": 3}, "steps"),
                            ({"lr_decay_every": 1.5}, "lr_decay_every"),
-                           ({"crops": 3}, "crops")):
+                           ({"crops": 3}, "crops"), ({"layer": "all"}, "layer")):
         result = optimize("bad", ensemble=tuned(**settings), status=3)
         assert word in result.stderr and "ensemble.json" in result.stderr
 
