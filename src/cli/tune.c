@@ -45,11 +45,10 @@ struct setting {
     const char *name, *text; /* NULL: the table's own default */
 };
 
-static const struct setting paper[] = {{"epochs", NULL},      {"lr", NULL},
-                                       {"lr-decay", NULL},    {"lr-decay-every", NULL},
-                                       {"clip-weight", NULL}, {"perceptual-weight", NULL},
-                                       {"crops", NULL},       {"layer", NULL},
-                                       {NULL, NULL}};
+static const struct setting paper[] = {
+    {"epochs", NULL},         {"lr", NULL},          {"lr-decay", NULL},
+    {"lr-decay-every", NULL}, {"clip-weight", NULL}, {"perceptual-weight", NULL},
+    {"crops", NULL},          {"layer", NULL},       {NULL, NULL}};
 
 /* As Crowson's VQGAN+CLIP: 64 cutouts, their sides spread between CLIP's and the
  * picture's. */

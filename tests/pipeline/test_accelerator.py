@@ -152,6 +152,24 @@ def test_less_and_less_memory(on_device, tiny, tmp_path):
     assert "--dtype fp16" in nothing.stderr
 
 
+def test_optimize_encodes_fewer_crops_in_less_memory(on_device, critical, tmp_path):
+    numpy.save(tmp_path / "parents.npy",
+               numpy.random.default_rng(1).integers(0, 256, (1, 2, 64, 64, 3), numpy.uint8))
+
+    def arguments(out, *more):
+        return ["optimize", "--ensemble", critical, "--images", tmp_path / "parents.npy",
+                "--crops", "1x1,199x0.5", "--epochs", 2, "--save-every", 0, *more,
+                "--out", tmp_path / out]
+    plenty = on_device(*arguments("plenty"))
+    few = on_device(*arguments("few", "--crop-batch", 10))
+    between = (plenty.peak + few.peak) // 2
+    assert few.peak < between < plenty.peak
+    scarce = on_device(*arguments("scarce"), BYTES=between)
+    assert few.peak <= scarce.peak <= between and scarce.live == 0
+    numpy.testing.assert_allclose(losses(tmp_path / "scarce"), losses(tmp_path / "plenty"),
+                                  rtol=1e-3)
+
+
 def test_pictures_stay_when_memory_ends(on_device, tiny, tmp_path):
     """The first model's pictures are there, although the second never got its memory."""
     command = generate(tiny[0], tmp_path / "run", models="a,b")
