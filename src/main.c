@@ -8,6 +8,8 @@
 #include "cli/parse.h"
 #include "io/publish.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 static bool print_help(const struct parsed *parsed, struct err *e)
@@ -31,11 +33,22 @@ static bool print_version(struct err *e)
     return ok;
 }
 
+/* A file that is opened must not get the number of a closed stream, or what is printed
+ * would end up in it. The wrong way round, so that using the stream is still an error. */
+static void occupy_closed_streams(void)
+{
+    static const int flags[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", flags[fd]) < 0)
+            exit(ERR_OUTPUT);
+}
+
 int main(int argc, char **argv)
 {
     struct parsed parsed = {0};
     struct err e = {0};
 
+    occupy_closed_streams();
     stop_install(publish_unlink_live);
     atexit(publish_unlink_live);
     switch (options_parse(argc, argv, &parsed, &e)) {

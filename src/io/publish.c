@@ -84,9 +84,8 @@ static void host_part(char out[33])
     out[size] = 0;
 }
 
-/* ".<name>.tmp.<host>.<pid>.<random>" beside `path`; a long name is cut so that the whole
- * stays within NAME_MAX. NULL when memory is out. */
-static char *temporary_path(const char *path)
+/* A long name is cut so that the whole stays within NAME_MAX. */
+char *publish_temporary_path(const char *path)
 {
     char host[33];
     host_part(host);
@@ -103,7 +102,7 @@ static char *temporary_path(const char *path)
 bool publish_begin(struct publish *p, const char *path, struct err *e)
 {
     *p = (struct publish){.path = str_dup(path), .fd = -1, .slot = -1};
-    p->temporary = p->path ? temporary_path(path) : NULL;
+    p->temporary = p->path ? publish_temporary_path(path) : NULL;
     if (!p->temporary) {
         publish_abandon(p);
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(path));

@@ -200,9 +200,7 @@ static bool remove_stale(const struct lock *l, const struct holder *stale, struc
     struct holder moved;
     bool there;
     struct err ignored = {0};
-    struct str name = {0};
-    str_addf(&name, "%s.stale.%ld", l->path, (long)getpid());
-    char *aside = str_take(&name);
+    char *aside = publish_temporary_path(l->path);
     if (!aside)
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(l->path));
     bool ok = rename(l->path, aside) == 0;

@@ -625,12 +625,14 @@ bool record_await_weights(struct record_state *s, struct err *e)
     return weight_hashes_wait(s->hashes, e) && note_weights(s, e);
 }
 
-void record_remove_journal(const struct record *r)
+bool record_tidy(const struct record *r, struct err *e)
 {
     char *path = str_path(r->directory, RUN_JOURNAL);
-    if (path)
-        unlink(path);
+    if (!path)
+        return no_memory(e);
+    unlink(path);
     free(path);
+    return remove_stale(r, e);
 }
 
 bool record_complete(struct record *r, struct err *e)

@@ -197,9 +197,9 @@ bool record_stop(struct record *r, struct err *e);
  * or "failed" where a cell is not done or a file is not there. */
 bool record_complete(struct record *r, struct err *e);
 
-/* Of a run that is found complete: removes the journal, in case it was killed before it
- * could do so itself. */
-void record_remove_journal(const struct record *r);
+/* Of a run that is found complete: removes the journal and temporaries that it has left
+ * where it was killed before it could do so itself. */
+bool record_tidy(const struct record *r, struct err *e);
 
 /* Writes what --json prints: {"directory", "state", "pictures": [...], "files": [...]}.
  */

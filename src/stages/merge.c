@@ -423,7 +423,8 @@ static bool check_complete(const struct merge *m, struct err *e)
                                shards_result(s, n, i), e))
                 return false;
     }
-    record_remove_journal(m->run.record);
+    if (!record_tidy(m->run.record, e))
+        return false;
     progress_note(m->run.progress, NOTE_INFO, "%s is complete: nothing to do",
                   m->run.record->directory);
     return true;

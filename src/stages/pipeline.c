@@ -83,9 +83,8 @@ static bool confirm(struct plan *p, struct err *e)
     bool ok =
         parents_open(p, &images, e) && (p->diffusers || parents_import(p, &images, e));
     ok = image_tensor_close(&images, e) && ok;
-    if (!ok)
+    if (!ok || !record_tidy(p->run->record, e))
         return false;
-    record_remove_journal(p->run->record);
     for (int m = 0; m < p->models; m++)
         plan_announce_parents(p, m);
     for (int64_t n = 0; n < p->cases; n++)
