@@ -220,6 +220,11 @@ tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bi
 /* [B,Cin,H,W], [Cout,Cin,k,k], [Cout] -> [B,Cout,H',W'] */
 tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
                      int stride, int padding);
+/* The weight in the form in which tc_conv2d() is fastest with this stride and padding on
+ * pictures of x's size: for tc_conv2d() alone, in place of the weight, with a bias.
+ * Where the plain form is best, as on every accelerator, it is `weight` itself. */
+tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
+                          int padding);
 /* [B,C,...], [C], [C] -> [B,C,...] */
 tc_tensor *tc_group_norm(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
                          tc_tensor *bias, double eps);

@@ -12,12 +12,12 @@ typedef struct weights {
     struct w_node *node;
 } weights;
 
-/* Reads tensors of `file` whose names begin with `prefix` (the prefix is dropped; "" takes
- * all) into `model`, floating-point ones as `dtype`. With a `model` on the "meta" device
- * nothing is read: names and shapes only, for weights_check(). `wanted`, such a tree after
- * a forward run, leaves out what that run did not ask for; with a NULL node everything is
- * loaded. The tensors belong to the scope, the names to the returned root, which the caller
- * unloads first. On failure `e` is set and the root's node is NULL. */
+/* Reads tensors of `file` whose names begin with `prefix` (the prefix is dropped; ""
+ * takes all) into `model`, floating-point ones as `dtype`. With a `model` on the "meta"
+ * device nothing is read: names and shapes only, for weights_check(). `wanted`, such a
+ * tree after a forward run, leaves out what that run did not ask for; with a NULL node
+ * everything is loaded. The tensors belong to the scope, the names to the returned root,
+ * which the caller unloads first. On failure `e` is set and the root's node is NULL. */
 weights weights_load(tc_scope *model, const struct tensor_file *file, const char *prefix,
                      weights wanted, enum tc_dtype dtype, struct err *e);
 
@@ -36,6 +36,14 @@ bool w_has(weights w);
  * weights_check() and a tensor of the expected shape stands in, so that one run of a
  * network's forward function finds everything that is wrong. Owned by the weights. */
 tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected);
+
+/* A layer may keep a tensor in the form in which the device computes fastest, in place of
+ * the file's. The first time that w_pack_begin() is asked it returns the scope in which
+ * to make that form, from then on NULL. w_pack_end() puts `packed` in the tensor's place
+ * and returns it; w_tensor() goes on to check the file's shape. After a failure `packed`
+ * is NULL and the tensor stays as it is. */
+tc_scope *w_pack_begin(weights w);
+tc_tensor *w_pack_end(weights w, tc_tensor *packed);
 
 /* Writes the dotted name of `w` into `name`; returns `name`. */
 const char *w_name(weights w, char *name, size_t size);

@@ -18,8 +18,11 @@ tc_tensor *nn_project(tc_scope *s, weights w, tc_tensor *x, int64_t out)
 tc_tensor *nn_conv2d(tc_scope *s, weights w, tc_tensor *x, int64_t out, int kernel,
                      int stride, int padding)
 {
-    tc_tensor *weight =
-        w_tensor(s, w_at(w, "weight"), SHAPE(out, tc_size(x, 1), kernel, kernel));
+    weights at = w_at(w, "weight");
+    tc_tensor *weight = w_tensor(s, at, SHAPE(out, tc_size(x, 1), kernel, kernel));
+    tc_scope *model = weight ? w_pack_begin(at) : NULL;
+    if (model)
+        weight = w_pack_end(at, tc_conv2d_pack(model, weight, x, stride, padding));
     tc_tensor *bias = w_tensor(s, w_at(w, "bias"), SHAPE(out));
     return tc_conv2d(s, x, weight, bias, stride, padding);
 }

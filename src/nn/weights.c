@@ -16,6 +16,7 @@ struct w_finding {
 };
 
 struct w_store {
+    tc_scope *model; /* owns the tensors */
     struct weights_findings findings;
     struct w_finding *first, **last; /* in the order in which they were asked for */
     struct w_node *nodes; /* all of them, newest first, linked by `made_before` */
@@ -27,7 +28,9 @@ struct w_node {
     struct w_store *store;
     struct w_node *parent, *first_child, *sibling, *made_before;
     tc_tensor *tensor;
-    bool stored; /* the file has a tensor here or below */
+    struct tc_shape shape; /* of the tensor in the file */
+    bool packed;           /* `tensor` is in the form that a layer prefers */
+    bool stored;           /* the file has a tensor here or below */
     bool used;
     size_t length;
     char name[];
@@ -164,6 +167,7 @@ static bool load_list_run(struct load_list *list, tc_scope *model, struct err *e
     tc_load(model, list->count, list->sources);
     for (int i = 0; i < list->count; i++) {
         list->nodes[i]->tensor = list->sources[i].tensor;
+        list->nodes[i]->shape = list->sources[i].shape;
         for (struct w_node *node = list->nodes[i]; node; node = node->parent)
             node->stored = true;
     }
@@ -181,6 +185,7 @@ weights weights_load(tc_scope *model, const struct tensor_file *file, const char
         err_set(e, ERR_MEMORY, "no host memory for the names of the weights");
         return (weights){NULL};
     }
+    store->model = model;
     store->last = &store->first;
     size_t skip = strlen(prefix);
     bool ok = load_list_new(&list, file->count, e);
@@ -270,14 +275,6 @@ static void shape_write(struct tc_shape shape, char *out, size_t size)
         snprintf(out + used, size - used, "]");
 }
 
-static struct tc_shape shape_of(const tc_tensor *x)
-{
-    struct tc_shape shape = {.rank = tc_rank(x)};
-    for (int i = 0; i < shape.rank; i++)
-        shape.dim[i] = tc_size(x, i);
-    return shape;
-}
-
 static bool same_shape(struct tc_shape a, struct tc_shape b)
 {
     return a.rank == b.rank && memcmp(a.dim, b.dim, (size_t)a.rank * sizeof *a.dim) == 0;
@@ -288,7 +285,7 @@ static void mismatch_write(weights w, struct tc_shape expected, char *out, size_
 {
     char name[256], found[96] = "nothing", wanted[96];
     if (w.node->tensor)
-        shape_write(shape_of(w.node->tensor), found, sizeof found);
+        shape_write(w.node->shape, found, sizeof found);
     shape_write(expected, wanted, sizeof wanted);
     snprintf(out, size, "%s: found %s, expected %s", w_name(w, name, sizeof name), found,
              wanted);
@@ -337,7 +334,7 @@ tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected)
         tc_fail(s, ERR_MEMORY, "no host memory for the name of a tensor");
         return NULL;
     }
-    bool fits = w.node->tensor && same_shape(shape_of(w.node->tensor), expected);
+    bool fits = w.node->tensor && same_shape(w.node->shape, expected);
     if (tc_is_meta(s) && !w.node->used) {
         w.node->used = true;
         int64_t count = 1;
@@ -350,6 +347,24 @@ tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected)
     if (fits)
         return w.node->tensor;
     return tc_is_meta(s) ? tc_zeros(s, TC_F32, expected) : refuse(s, w, expected);
+}
+
+tc_scope *w_pack_begin(weights w)
+{
+    struct w_node *node = w.node;
+    if (!node || !node->tensor || node->packed || tc_is_meta(node->store->model))
+        return NULL;
+    return node->store->model;
+}
+
+tc_tensor *w_pack_end(weights w, tc_tensor *packed)
+{
+    struct w_node *node = w.node;
+    if (packed) {
+        node->tensor = tc_replace(node->store->model, node->tensor, packed);
+        node->packed = true;
+    }
+    return packed;
 }
 
 struct weights_findings weights_check(weights root)

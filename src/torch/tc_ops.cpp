@@ -1,5 +1,5 @@
 // tc_ops.cpp: making tensors, shapes, arithmetic and layers, each one call into libtorch.
-// Leaves scopes, errors and host copies to tc_core.cpp.
+// Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp.
 #include "tc_internal.hpp"
 
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
@@ -9,7 +9,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/embedding.h>
@@ -238,30 +237,6 @@ tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bi
     return tc_run(s, "linear", {x, weight}, [&] {
         at::Tensor out = at::linear(x->value, weight->value, maybe(bias));
         tc_count_kernel(s, &tc_work::products, out, weight->value.size(-1));
-        return out;
-    });
-}
-
-static at::Tensor conv2d_shape(const at::Tensor &in, const at::Tensor &w, int stride,
-                               int padding)
-{
-    TORCH_CHECK(in.dim() == 4 && w.dim() == 4 && in.size(1) == w.size(1));
-    auto side = [&](int64_t dim) {
-        return (in.size(dim) + 2 * padding - w.size(dim)) / stride + 1;
-    };
-    return at::empty({in.size(0), w.size(0), side(2), side(3)}, in.options());
-}
-
-tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
-                     int stride, int padding)
-{
-    return tc_run(s, "conv2d", {x, weight}, [&] {
-        at::Tensor out =
-            x->value.is_meta()
-                ? conv2d_shape(x->value, weight->value, stride, padding)
-                : at::conv2d(x->value, weight->value, maybe(bias), stride, padding);
-        tc_count_kernel(s, &tc_work::convolutions, out,
-                        weight->value.numel() / weight->value.size(0));
         return out;
     });
 }

@@ -3,11 +3,14 @@
  * reference packages. Leaves every comparison to that test.
  *
  *   nets_driver clip_text|unet|vae|vqgan CONFIG WEIGHTS INPUTS OUTPUTS
- *               [--dtype f32|f16|bf16] [--skip-last N] [--taps]
+ *               [--dtype f32|f16|bf16] [--skip-last N] [--taps] [--threads N] [--serve]
  *   nets_driver NETWORK CONFIG WEIGHTS INPUTS --meta
  *
- * With --meta the network runs on shapes alone and its findings go to stdout. The inputs'
- * names say what is run; CONFIG is not looked at for a vqgan. */
+ * With --meta the network runs on shapes alone and its findings go to stdout. With
+ * --serve it runs once for each line on stdin and answers with its seconds, by the clock
+ * and of the processor, so that scripts/bench can let it take turns with a reference;
+ * OUTPUTS are those of the last run. The inputs' names say what is run; CONFIG is not
+ * looked at for a vqgan. */
 #include "diffens/nets.h"
 #include "models/configs.h"
 #include "models/layout.h"
@@ -15,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_RESULTS 4096
 
@@ -29,8 +33,8 @@ struct result {
 struct driver {
     const char *network, *config, *weights, *inputs, *outputs;
     enum tc_dtype dtype;
-    int skip_last;
-    bool taps, meta;
+    int skip_last, threads;
+    bool taps, meta, serve;
 
     struct tensor_file model, input;
     struct result results[MAX_RESULTS];
@@ -160,6 +164,10 @@ static bool run_vqgan(struct driver *d, tc_scope *s, weights w, struct err *e)
     keep(d, s, "prequant", prequant);
     keep(d, s, "indices", vqgan_nearest(s, w, &c, prequant));
     keep(d, s, "quantized", vqgan_quantize(s, w, &c, prequant));
+    if (!has_input(d, "prequant")) {
+        keep(d, s, "image", vqgan_decode(s, w, &c, vqgan_quantize(s, w, &c, prequant)));
+        return tc_check(s, e);
+    }
     /* From here on the reference's latents, so that a tie is not taken for an error. */
     tc_tensor *indices = vqgan_nearest(s, w, &c, input(d, s, "prequant"));
     keep(d, s, "given/indices", indices);
@@ -179,6 +187,39 @@ static bool run_network(struct driver *d, tc_scope *s, weights w, struct err *e)
     if (strcmp(d->network, "vqgan") == 0)
         return run_vqgan(d, s, w, e);
     return err_set(e, ERR_USAGE, "nets_driver: found network %s", d->network);
+}
+
+static void forget_results(struct driver *d)
+{
+    for (int i = 0; i < d->result_count; i++)
+        free(d->results[i].data);
+    d->result_count = 0;
+}
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Runs the network each time that a line comes in; the last results stay. */
+static bool serve(struct driver *d, tc_scope *root, weights w, struct err *e)
+{
+    char line[16];
+    while (fgets(line, sizeof line, stdin)) {
+        forget_results(d);
+        double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        tc_scope *s = tc_push(root);
+        bool ok = run_network(d, s, w, e);
+        tc_pop(s, NULL);
+        if (!ok)
+            return false;
+        printf("%.6f %.6f\n", seconds(CLOCK_MONOTONIC) - wall,
+               seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+        fflush(stdout);
+    }
+    return true;
 }
 
 static void print_header(FILE *out, const struct driver *d)
@@ -235,7 +276,8 @@ static void print_findings(weights root)
 
 static bool drive(struct driver *d, struct err *e)
 {
-    struct tc_settings settings = {.device = d->meta ? "meta" : "cpu", .threads = 2};
+    struct tc_settings settings = {.device = d->meta ? "meta" : "cpu",
+                                   .threads = d->threads};
     tc_scope *root = NULL;
     weights w = {0};
     bool ok = false;
@@ -252,7 +294,7 @@ static bool drive(struct driver *d, struct err *e)
         goto done;
     if (d->taps)
         tc_set_tap(root, keep_tap, d);
-    if (!run_network(d, root, w, e))
+    if (!(d->serve ? serve(d, root, w, e) : run_network(d, root, w, e)))
         goto done;
     if (d->meta)
         print_findings(w);
@@ -264,8 +306,7 @@ done:
     tc_close(root);
     tensor_file_close(&d->input);
     tensor_file_close(&d->model);
-    for (int i = 0; i < d->result_count; i++)
-        free(d->results[i].data);
+    forget_results(d);
     return ok;
 }
 
@@ -280,6 +321,10 @@ static bool parse(struct driver *d, int argc, char **argv)
             d->taps = true;
         else if (strcmp(argv[i], "--meta") == 0)
             d->meta = true;
+        else if (strcmp(argv[i], "--serve") == 0)
+            d->serve = true;
+        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
+            d->threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--skip-last") == 0 && i + 1 < argc)
             d->skip_last = atoi(argv[++i]);
         else if (strcmp(argv[i], "--dtype") == 0 && i + 1 < argc) {
@@ -297,7 +342,7 @@ static bool parse(struct driver *d, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct driver d = {.dtype = TC_F32};
+    static struct driver d = {.dtype = TC_F32, .threads = 2};
     struct err e = {0};
 
     if (!parse(&d, argc, argv)) {

@@ -1,0 +1,17 @@
+// tc_winograd.hpp: 3x3 convolutions of stride 1 with fewer multiplications, on the CPU in
+// f32. Channels in and out are multiples of 8. Leaves the choice to tc_conv.cpp.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// Weights [Cout,Cin,3,3] in the form that the functions below want: [16,Cout,Cin]
+at::Tensor winograd_weights(const at::Tensor &weight);
+
+// x [B,Cin,H,W], u from winograd_weights(), bias [Cout] -> [B,Cout,H',W'], channels last.
+// Its error is not larger than that of the direct sum.
+at::Tensor winograd_conv2d(const at::Tensor &x, const at::Tensor &u,
+                           const at::Tensor &bias, int64_t padding);
+
+// The gradient with respect to x: [B,Cout,H',W'] -> [B,Cin,H,W]
+at::Tensor winograd_conv2d_backward(const at::Tensor &gradient, const at::Tensor &u,
+                                    int64_t padding);

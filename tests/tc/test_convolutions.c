@@ -1,0 +1,132 @@
+/* test_convolutions.c: convolutions as the CPU computes them in f32, packed and not,
+ * forward and backward, against the definition in f64. Leaves small sums that can be
+ * checked by hand to test_operations.c. */
+#include "check.h"
+#include "diffens/tc.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static tc_scope *root;
+
+struct shape_case {
+    int64_t batch, in, out, height, width;
+    int kernel, stride, padding;
+    bool packs;
+};
+
+static const struct shape_case cases[] = {
+    {1, 8, 8, 16, 16, 3, 1, 1, true},   {2, 16, 24, 17, 19, 3, 1, 1, true},
+    {3, 8, 16, 18, 21, 3, 1, 0, true},  {1, 8, 8, 15, 16, 3, 1, 2, true},
+    {2, 32, 8, 8, 8, 3, 1, 1, false},   {2, 32, 16, 17, 13, 3, 2, 1, false},
+    {2, 40, 8, 17, 13, 3, 2, 0, false}, {1, 4, 8, 16, 16, 3, 1, 1, false},
+    {1, 8, 8, 16, 16, 1, 1, 0, false},
+};
+
+static tc_tensor *noise(tc_scope *s, tc_rng *rng, struct tc_shape shape)
+{
+    return tc_channels_last(s, tc_randn(s, rng, shape));
+}
+
+/* The largest difference, as a part of the largest element of b, both on the host. */
+static double error_of(tc_scope *s, tc_tensor *a, tc_tensor *b)
+{
+    size_t count = (size_t)tc_numel(b), size = count * sizeof(double);
+    double *one = malloc(size), *other = malloc(size), most = 0, error = 0;
+    bool ok = tc_numel(a) == tc_numel(b) && one && other &&
+              tc_to_host(s, a, TC_F64, one, size) &&
+              tc_to_host(s, b, TC_F64, other, size);
+    for (size_t i = 0; ok && i < count; i++) {
+        error = fmax(error, fabs(one[i] - other[i]));
+        most = fmax(most, fabs(other[i]));
+    }
+    free(one);
+    free(other);
+    return ok ? error / most : INFINITY;
+}
+
+struct operands {
+    tc_tensor *x, *weight, *bias, *upstream;
+};
+
+/* y and, through a leaf, d(sum of upstream * y) / dx. */
+static void convolve(tc_scope *s, const struct shape_case *c, const struct operands *o,
+                     tc_tensor **y, tc_tensor **gradient)
+{
+    tc_scope *g = tc_push_grad(s);
+    tc_tensor *leaf = tc_leaf(g, o->x);
+    tc_tensor *out = tc_conv2d(g, leaf, o->weight, o->bias, c->stride, c->padding);
+    *y = tc_conv2d(s, o->x, o->weight, o->bias, c->stride, c->padding);
+    CHECK(error_of(s, out, *y) < 1e-6);
+    *gradient = tc_pop(g, tc_gradient(g, out, o->upstream, leaf));
+}
+
+static struct operands exact(tc_scope *s, const struct operands *o)
+{
+    return (struct operands){tc_cast(s, o->x, TC_F64), tc_cast(s, o->weight, TC_F64),
+                             tc_cast(s, o->bias, TC_F64),
+                             tc_cast(s, o->upstream, TC_F64)};
+}
+
+static void check_case(const struct shape_case *c)
+{
+    tc_scope *s = tc_push(root);
+    tc_rng *rng = tc_rng_new(s, 3);
+    int64_t rows = (c->height + 2 * c->padding - c->kernel) / c->stride + 1,
+            columns = (c->width + 2 * c->padding - c->kernel) / c->stride + 1;
+    struct operands o = {
+        .x = noise(s, rng, SHAPE(c->batch, c->in, c->height, c->width)),
+        .weight = noise(s, rng, SHAPE(c->out, c->in, c->kernel, c->kernel)),
+        .bias = tc_randn(s, rng, SHAPE(c->out)),
+        .upstream = noise(s, rng, SHAPE(c->batch, c->out, rows, columns))};
+    struct operands truth = exact(s, &o);
+    tc_tensor *y, *gradient, *true_y, *true_gradient;
+    convolve(s, c, &truth, &true_y, &true_gradient);
+
+    tc_tensor *packed = tc_conv2d_pack(s, o.weight, o.x, c->stride, c->padding);
+    CHECK((tc_rank(packed) == 3) == c->packs);
+    convolve(s, c, &o, &y, &gradient);
+    CHECK(error_of(s, y, true_y) < 2e-6);
+    o.weight = packed;
+    convolve(s, c, &o, &y, &gradient);
+    CHECK(error_of(s, y, true_y) < 2e-6);
+    CHECK(error_of(s, gradient, true_gradient) < 2e-6);
+    tc_pop(s, NULL);
+}
+
+static void every_way_to_compute_is_the_definition(void)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_case(&cases[i]);
+}
+
+static void packed_weights_serve_one_convolution(void)
+{
+    tc_scope *s = tc_push(root);
+    tc_tensor *x = tc_zeros(s, TC_F32, SHAPE(1, 8, 16, 16));
+    tc_tensor *weight = tc_zeros(s, TC_F32, SHAPE(8, 8, 3, 3));
+    tc_tensor *bias = tc_zeros(s, TC_F32, SHAPE(8));
+    tc_tensor *packed = tc_conv2d_pack(s, weight, x, 1, 1);
+    CHECK(tc_conv2d(s, x, packed, bias, 1, 1) != NULL);
+    CHECK(tc_conv2d(s, x, packed, bias, 2, 1) == NULL);
+    tc_recover(root);
+    CHECK(tc_conv2d(s, tc_cast(s, x, TC_F64), packed, bias, 1, 1) == NULL);
+    tc_recover(root);
+    CHECK(tc_conv2d(s, x, packed, NULL, 1, 1) == NULL);
+    tc_recover(root);
+    tc_pop(s, NULL);
+}
+
+int main(void)
+{
+    struct err e = {0};
+    root = tc_open(&(struct tc_settings){.device = "cpu"}, &e);
+    CHECK(root);
+    if (!root)
+        return CHECK_EXIT();
+    RUN(every_way_to_compute_is_the_definition);
+    RUN(packed_weights_serve_one_convolution);
+    tc_close(root);
+    CHECK_INT(tc_live_tensors(), 0);
+    return CHECK_EXIT();
+}
