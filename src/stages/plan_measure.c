@@ -17,14 +17,14 @@ struct speed {
 struct sample {
     int64_t channels, height, width;
     enum tc_dtype dtype;
-    tc_tensor *x, *kernel, *tokens, *matrix, *small;
+    tc_tensor *x, *kernel, *bias, *tokens, *matrix, *small;
 };
 
 typedef void sample_fn(tc_scope *s, const struct sample *sample);
 
 static void convolve(tc_scope *s, const struct sample *sample)
 {
-    tc_conv2d(s, sample->x, sample->kernel, NULL, 1, 1);
+    tc_conv2d(s, sample->x, sample->kernel, sample->bias, 1, 1);
 }
 
 static void multiply(tc_scope *s, const struct sample *sample)
@@ -84,6 +84,8 @@ static void make_sample(tc_scope *s, struct sample *a)
     int64_t c = a->channels;
     a->x = tc_full(s, a->dtype, SHAPE(2, c, a->height, a->width), 0.5);
     a->kernel = tc_full(s, a->dtype, SHAPE(c, c, 3, 3), 0.01);
+    a->kernel = tc_conv2d_pack(s, a->kernel, a->x, 1, 1);
+    a->bias = tc_full(s, a->dtype, SHAPE(c), 0);
     a->tokens = tc_full(s, a->dtype, SHAPE(2 * a->height * a->width, c), 0.5);
     a->matrix = tc_full(s, a->dtype, SHAPE(4 * c, c), 0.01);
     a->small = tc_full(s, a->dtype, SHAPE(16), 0.5);

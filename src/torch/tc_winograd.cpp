@@ -111,25 +111,26 @@ EACH_PROCESSOR static void transform_tile(const float *const d[16], float *v,
 }
 
 // A' m A of one tile and the bias: 2x2 outputs, of which those with y[i] null are
-// outside.
+// outside. Mirrored as in transform_tile().
 EACH_PROCESSOR static void transform_back(const float *m, int64_t plane,
                                           const float *bias, float *const y[4],
-                                          int64_t channels)
+                                          int64_t channels, bool mirrored)
 {
+    int64_t first = mirrored ? 3 : 0, last = 3 - first;
     for (int64_t c = 0; c < channels; c += LANE) {
         lane t[2][4], b = bias ? load(bias + c) : lane{};
         for (int j = 0; j < 4; j++) {
             const float *from = m + j * plane + c;
-            lane m0 = load(from), m1 = load(from + 4 * plane),
-                 m2 = load(from + 8 * plane), m3 = load(from + 12 * plane);
+            lane m0 = load(from + 4 * first * plane), m1 = load(from + 4 * plane),
+                 m2 = load(from + 8 * plane), m3 = load(from + 4 * last * plane);
             t[0][j] = m0 + m1 + m2;
             t[1][j] = m1 - m2 - m3;
         }
         for (int i = 0; i < 2; i++) {
             if (y[2 * i])
-                put(y[2 * i] + c) = t[i][0] + t[i][1] + t[i][2] + b;
+                put(y[2 * i] + c) = t[i][first] + t[i][1] + t[i][2] + b;
             if (y[2 * i + 1])
-                put(y[2 * i + 1] + c) = t[i][1] - t[i][2] - t[i][3] + b;
+                put(y[2 * i + 1] + c) = t[i][1] - t[i][2] - t[i][last] + b;
         }
     }
 }
@@ -178,7 +179,7 @@ static void convolve_block(const struct winograd &g, int64_t first, const at::Te
         for (int64_t t = begin; t < end; t++) {
             float *y[4];
             tile_outputs(g, first + t, y);
-            transform_back(out + t * g.out, m.stride(0), g.bias, y, g.out);
+            transform_back(out + t * g.out, m.stride(0), g.bias, y, g.out, g.mirrored);
         }
     });
 }

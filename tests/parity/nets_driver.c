@@ -209,14 +209,18 @@ static bool serve(struct driver *d, tc_scope *root, weights w, struct err *e)
     char line[16];
     while (fgets(line, sizeof line, stdin)) {
         forget_results(d);
+        struct tc_work work = {0};
         double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
         tc_scope *s = tc_push(root);
+        tc_count(s, &work);
         bool ok = run_network(d, s, w, e);
+        tc_count(s, NULL);
         tc_pop(s, NULL);
         if (!ok)
             return false;
-        printf("%.6f %.6f\n", seconds(CLOCK_MONOTONIC) - wall,
-               seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+        printf("%.6f %.6f %.0f\n", seconds(CLOCK_MONOTONIC) - wall,
+               seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu,
+               work.convolutions + work.products);
         fflush(stdout);
     }
     return true;
