@@ -23,14 +23,13 @@ UNETS = {
     "v2": {"block_out_channels": [64, 64, 128], "attention_head_dim": [1, 1, 2],
            "use_linear_projection": True},
 }
-LAYERS = {"unet": 1, "vae": 1}
 
 
 def build_pipeline(folder, kind, seed=0):
     """A StableDiffusionPipeline that a single file of SD 1.x or 2.x could hold."""
     vocab_size = save_tokenizer(folder / "tokenizer")
     unet = UNet2DConditionModel(
-        layers_per_block=LAYERS["unet"], sample_size=64 if kind == "v1" else 96,
+        layers_per_block=1, sample_size=64 if kind == "v1" else 96,
         cross_attention_dim=64,
         down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
         up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
@@ -39,7 +38,7 @@ def build_pipeline(folder, kind, seed=0):
         vocab_size=vocab_size, hidden_size=64, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=1, max_position_embeddings=77, bos_token_id=vocab_size - 2,
         eos_token_id=vocab_size - 1, hidden_act="quick_gelu" if kind == "v1" else "gelu"))
-    vae = AutoencoderKL(block_out_channels=[32, 32, 64, 64], layers_per_block=LAYERS["vae"],
+    vae = AutoencoderKL(block_out_channels=[32, 32, 64, 64], layers_per_block=1,
                         down_block_types=["DownEncoderBlock2D"] * 4,
                         up_block_types=["UpDecoderBlock2D"] * 4, sample_size=512)
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -76,7 +75,7 @@ RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0
 
 def unet_of_ldm(state):
     """latent-diffusion's UNetModel, whose blocks are counted in one row."""
-    n = LAYERS["unet"] + 1
+    n = 1 + sum(f"down_blocks.0.resnets.{i}.norm1.weight" in state for i in range(9))
 
     def resnet(place):
         return lambda m: f"{place(m)}.{RESNET[m['part']]}."

@@ -124,10 +124,11 @@ def save_critics(folder, heads=True):
     return {"clip": {"path": "clip"}, "perceptual": {"path": "lpips"}}
 
 
-def reference_picture(folder, prompt, seed, steps, size, scheduler=None, negative=""):
+def reference_picture(folder, prompt, seed, steps, size, scheduler=None, negative="",
+                      **settings):
     """What diffusers draws: [H,W,3] floats in [0,255], not rounded."""
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, safety_checker=None, requires_safety_checker=False)
+        folder, safety_checker=None, requires_safety_checker=False, **settings)
     pipeline.set_progress_bar_config(disable=True)
     if scheduler:
         pipeline.scheduler = scheduler(pipeline.scheduler)
