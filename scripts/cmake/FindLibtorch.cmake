@@ -1,15 +1,29 @@
 # Finds libtorch without the CUDA toolkit that Torch's own package file asks for.
-# Looks in LIBTORCH (variable or environment), CMAKE_PREFIX_PATH and the project's own
-# environment (.venv). Defines the target Libtorch::Libtorch, and Libtorch_CUDA where that
+# Looks in LIBTORCH (variable or environment) and nowhere else where that is set, else in
+# CMAKE_PREFIX_PATH and the project's own environment (.venv). Defines the target Libtorch::Libtorch, and Libtorch_CUDA where that
 # links the CUDA kernels.
 file(GLOB venv_torch ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
-set(hints ${LIBTORCH} $ENV{LIBTORCH} ${venv_torch})
+if(LIBTORCH)
+    set(places PATHS ${LIBTORCH} NO_DEFAULT_PATH)
+elseif(DEFINED ENV{LIBTORCH})
+    set(places PATHS $ENV{LIBTORCH} NO_DEFAULT_PATH)
+else()
+    set(places HINTS ${venv_torch})
+endif()
+# What an earlier configuration found elsewhere must not stay.
+if(NOT "${places}" STREQUAL "${LIBTORCH_PLACES}")
+    unset(LIBTORCH_INCLUDE_DIR CACHE)
+    foreach(library TORCH_CPU C10 TORCH_CUDA C10_CUDA)
+        unset(LIBTORCH_${library} CACHE)
+    endforeach()
+    set(LIBTORCH_PLACES "${places}" CACHE INTERNAL "where libtorch was looked for")
+endif()
 
-find_path(LIBTORCH_INCLUDE_DIR ATen/ATen.h HINTS ${hints} PATH_SUFFIXES include)
-find_library(LIBTORCH_TORCH_CPU torch_cpu HINTS ${hints} PATH_SUFFIXES lib)
-find_library(LIBTORCH_C10 c10 HINTS ${hints} PATH_SUFFIXES lib)
-find_library(LIBTORCH_TORCH_CUDA torch_cuda HINTS ${hints} PATH_SUFFIXES lib)
-find_library(LIBTORCH_C10_CUDA c10_cuda HINTS ${hints} PATH_SUFFIXES lib)
+find_path(LIBTORCH_INCLUDE_DIR ATen/ATen.h ${places} PATH_SUFFIXES include)
+find_library(LIBTORCH_TORCH_CPU torch_cpu ${places} PATH_SUFFIXES lib)
+find_library(LIBTORCH_C10 c10 ${places} PATH_SUFFIXES lib)
+find_library(LIBTORCH_TORCH_CUDA torch_cuda ${places} PATH_SUFFIXES lib)
+find_library(LIBTORCH_C10_CUDA c10_cuda ${places} PATH_SUFFIXES lib)
 mark_as_advanced(LIBTORCH_INCLUDE_DIR LIBTORCH_TORCH_CPU LIBTORCH_C10
                  LIBTORCH_TORCH_CUDA LIBTORCH_C10_CUDA)
 

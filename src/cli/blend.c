@@ -3,7 +3,7 @@
 #include "cli/commands.h"
 #include "cli/run_command.h"
 
-/* One weight for each parent (A9). */
+/* One weight for each parent. */
 static bool check_weights(const struct ensemble *s, const struct options *o,
                           struct err *e)
 {

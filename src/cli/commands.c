@@ -61,10 +61,11 @@ const struct command command_table[] = {
     {.name = "models",
      .bit = COMMAND_MODELS,
      .summary = "list the ensembles that are installed, show one, check its files",
-     .about = "Lists the ensembles that are found and whether they are complete; shows "
-              "what one consists of; checks one, or any model or weight file: names and "
-              "shapes of all tensors, numbers that are not finite, SHA256SUMS. Needs no "
-              "device. Exit status 3 where something is missing or broken.",
+     .about =
+         "Lists the ensembles that are found and whether they are complete; shows "
+         "what one consists of; checks one, or any model or weight file: names and "
+         "shapes of all tensors, numbers that are not finite, SHA256SUMS. Needs no "
+         "device. Exit status of show and check 3 where something is missing or broken.",
      .examples = {"diffens models list", "diffens models show demo",
                   "diffens models check paper",
                   "diffens models check downloads/model.safetensors"},

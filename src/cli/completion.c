@@ -24,6 +24,8 @@ static bool takes_file(const struct option *o)
 /* Names between blanks: options as "--name", of one command. */
 static void add_options_of(struct str *out, const struct command *c)
 {
+    if (c->bit == COMMAND_MODELS)
+        str_add(out, " list show check");
     for (int i = 0; i < option_count; i++)
         if (option_table[i].commands & c->bit)
             str_addf(out, " --%s", option_table[i].name);
@@ -67,28 +69,30 @@ static void add_bash_values(struct str *out)
              c++) {
             if (!(o->commands & c->bit))
                 continue;
+            str_addf(out, "    %s:--%s", c->name, o->name);
+            if (o->letter)
+                str_addf(out, "|%s:-%c", c->name, o->letter);
             if (takes_file(o))
-                str_addf(out,
-                         "    %s:--%s) mapfile -t COMPREPLY < <(compgen -f -- "
-                         "\"$word\"); return ;;\n",
-                         c->name, o->name);
+                str_add(out, ") mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); "
+                             "return ;;\n");
             else
                 str_addf(out,
-                         "    %s:--%s) COMPREPLY=($(compgen -W '%s' -- \"$word\")); "
-                         "return ;;\n",
-                         c->name, o->name, words_of(o));
+                         ") COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n",
+                         words_of(o));
         }
     }
 }
 
 void completion_add_bash(struct str *out)
 {
-    str_add(out, "# bash completion for diffens\n"
-                 "_diffens()\n{\n"
-                 "  local word=${COMP_WORDS[COMP_CWORD]} "
-                 "before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} words=\n"
-                 "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-                 "    COMPREPLY=($(compgen -W '");
+    str_add(
+        out,
+        "# bash completion for diffens\n"
+        "_diffens()\n{\n"
+        "  local word=${COMP_WORDS[COMP_CWORD]} "
+        "before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} words= operands=\n"
+        "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+        "    COMPREPLY=($(compgen -W '");
     add_command_names(out);
     str_add(out, " --help --version' -- \"$word\"))\n    return\n  fi\n"
                  "  compopt -o filenames 2>/dev/null\n"
@@ -98,13 +102,17 @@ void completion_add_bash(struct str *out)
     for (int i = 0; i < command_count; i++) {
         str_addf(out, "    %s) words='", command_table[i].name);
         add_options_of(out, &command_table[i]);
-        str_add(out, "' ;;\n");
+        str_addf(out, "'%s ;;\n", command_table[i].operands ? " operands=files" : "");
     }
     str_add(out, "    help) words='");
     add_topic_names(out);
-    str_add(out, "' ;;\n  esac\n"
-                 "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
-                 "complete -F _diffens diffens\n");
+    str_add(out,
+            "' ;;\n  esac\n"
+            "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+            "  if [ -n \"$operands\" ] && [[ $word != -* ]]; then\n"
+            "    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$word\")\n"
+            "  fi\n}\n"
+            "complete -F _diffens diffens\n");
 }
 
 /* zsh */
@@ -180,6 +188,12 @@ void completion_add_fish(struct str *out)
         const struct command *c = &command_table[i];
         str_addf(out, "complete -c diffens -n __fish_use_subcommand -a %s -d '%s'\n",
                  c->name, c->summary);
+        if (c->operands)
+            str_addf(out, "complete -c diffens -n '__fish_seen_subcommand_from %s' -F\n",
+                     c->name);
+        if (c->bit == COMMAND_MODELS)
+            str_add(out, "complete -c diffens -n '__fish_seen_subcommand_from models' "
+                         "-a 'list show check'\n");
         for (int k = 0; k < option_count; k++)
             if (option_table[k].commands & c->bit)
                 add_fish_option(out, c, &option_table[k]);

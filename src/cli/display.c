@@ -22,18 +22,36 @@ static double seconds_since(const struct timespec *then)
            (double)(now.tv_nsec - then->tv_nsec) / 1e9;
 }
 
-static void write_log(struct display *d, const char *line)
+static bool log_line(FILE *log, const char *line)
 {
     char stamp[32];
     struct tm local;
     time_t now = time(NULL);
-    if (!d->log)
-        return;
     localtime_r(&now, &local);
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S%z", &local);
-    if ((fprintf(d->log, "%s %s\n", stamp, line) < 0 || fflush(d->log) != 0) &&
-        !d->log_errno)
+    return fprintf(log, "%s %s\n", stamp, line) >= 0 && fflush(log) == 0;
+}
+
+static void write_log(struct display *d, const char *line)
+{
+    if (d->log && !log_line(d->log, line) && !d->log_errno)
         d->log_errno = errno;
+}
+
+static bool wants_log(const struct options *o)
+{
+    return o->log && !o->print_config && !o->dry_run;
+}
+
+/* What ended the run comes when the log is closed; that it cannot be written there does
+ * not matter any more. */
+static void log_end(const struct options *o, const char *text)
+{
+    FILE *log = wants_log(o) ? fopen(o->log, "ae") : NULL;
+    if (log) {
+        log_line(log, text);
+        fclose(log);
+    }
 }
 
 /* Notes */
@@ -148,10 +166,15 @@ void display_error(const struct options *o, const struct err *e)
     struct str out = {0};
     struct json_writer w = {.out = &out};
     const char *kind = e->code == ERR_STOPPED ? "stopped" : "error";
+    str_addf(&out, "diffens: %s: %s%s%s", kind, e->message, e->hint[0] ? "; " : "",
+             e->hint);
+    log_end(o, str_text(&out));
+    str_clear(&out);
     if (o->progress != PROGRESS_JSON) {
         fprintf(stderr, "diffens: %s: %s\n", kind, e->message);
         if (e->hint[0])
             fprintf(stderr, "  %s\n", e->hint);
+        str_free(&out);
         return;
     }
     json_write_open_object(&w);
@@ -183,7 +206,7 @@ bool display_open(struct display *d, const struct options *o, struct err *e)
     terminal_open(&d->terminal);
     d->mode = choose_mode(d);
     clock_gettime(CLOCK_MONOTONIC, &d->started);
-    if (!o->log || o->print_config || o->dry_run)
+    if (!wants_log(o))
         return true;
     d->log = fopen(o->log, "ae");
     if (!d->log)

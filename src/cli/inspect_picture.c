@@ -239,29 +239,41 @@ static bool add_models(struct str *out, const struct picture *p, struct err *e)
     struct str names = {0};
     for (int m = 0; m < p->count; m++) {
         const char *name;
-        if (!config_need_string(p->parents[m], "model", &name, e)) {
+        bool outside = false;
+        if (!config_need_string(p->parents[m], "model", &name, e) ||
+            !config_may_bool(p->parents[m], "outside", &outside, e)) {
             str_free(&names);
             return false;
         }
-        str_addf(&names, "%s%s", m ? "," : "", name);
+        /* As a path, so that no model of the ensemble is taken for it. */
+        str_addf(&names, "%s%s%s", m ? "," : "", outside ? "./" : "", name);
     }
     add(out, "models", str_text(&names));
     str_free(&names);
     return true;
 }
 
+/* As the record spells it. */
+static void add_number(struct str *out, double number)
+{
+    json_write_double(&(struct json_writer){.out = out}, number);
+}
+
 static void add_weights(struct str *out, const struct picture *p)
 {
     const double *w = p->weights;
     if (p->command->bit == COMMAND_BLEND && p->count == 2 && w[0] == 1 - w[1]) {
-        str_addf(out, " --gamma %.17g", w[1]);
+        str_add(out, " --gamma ");
+        add_number(out, w[1]);
         return;
     }
     bool even = p->command->bit == COMMAND_OPTIMIZE;
     for (int m = 0; m < p->count; m++)
         even = even && w[m] == 1.0 / p->count;
-    for (int m = 0; m < p->count && !even; m++)
-        str_addf(out, "%s%.17g", m ? "," : " --weights ", w[m]);
+    for (int m = 0; m < p->count && !even; m++) {
+        str_add(out, m ? "," : " --weights ");
+        add_number(out, w[m]);
+    }
 }
 
 /* Every setting that the record lists under the name of its option: those that an

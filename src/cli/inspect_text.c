@@ -173,10 +173,12 @@ static bool same_value(const struct json *a, const struct json *b)
 /* What the options of a command are when none is given. */
 static bool read_defaults(struct json_document *d, const char *command, struct err *e)
 {
-    char *argv[] = {"diffens", (char *)command};
+    const struct command *known = command_find(command);
     struct parsed parsed = {0};
     struct str json = {0};
-    bool ok = options_parse(2, argv, &parsed, e) == PARSE_RUN;
+    bool ok = known ? options_set_defaults(known, &parsed, e)
+                    : err_set(e, ERR_INPUT, "$.command: found \"%s\", expected a command",
+                              STR_SHOW(command));
     if (ok)
         options_write(&(struct json_writer){.out = &json}, &parsed.options);
     if (json.failed)

@@ -30,22 +30,41 @@ static bool concerns_run(const char *name, enum command_bit command)
     return strcmp(name, "shard") != 0 && !(option && option->group == GROUP_OUTPUT);
 }
 
-/* The command line of the whole run. */
+/* "--steps" */
+static const struct option *option_of_word(const char *word, unsigned command)
+{
+    return strncmp(word, "--", 2) == 0 ? option_find(word + 2, strlen(word + 2), command)
+                                       : NULL;
+}
+
+/* The command line of the whole run: the options that were given. */
 static bool take_arguments(struct options *o, const struct json *record, struct err *e)
 {
     const struct json *arguments;
     const char *word;
     while (o->argument_count > 0)
         free(o->arguments[--o->argument_count]);
+    memset(o->given, 0, sizeof o->given); /* the record has those that were not, too */
     if (!config_need_array(record, "arguments", 2, 100000, &arguments, e))
         return false;
+    int left = 2; /* words that are kept as they are: the program and its command */
     for (const struct json *v = arguments->child; v; v = v->next) {
         if (!config_as_string(v, &word, e))
             return false;
-        bool own = strcmp(word, "--shard") == 0 || strcmp(word, "--out") == 0;
-        if (own && v->next)
-            v = v->next;
-        else if (!option_add_argument(o, str_dup(word)))
+        if (left-- == 0) {
+            const struct option *option = option_of_word(word, o->command);
+            if (!option)
+                return json_fail(v, e, "found \"%s\", expected an option",
+                                 STR_SHOW(word));
+            left = option->argument != NULL;
+            o->given[option - option_table] = FROM_COMMAND_LINE;
+            if (strcmp(option->name, "shard") == 0 || strcmp(option->name, "out") == 0) {
+                v = v->next ? v->next : v;
+                left = 0;
+                continue;
+            }
+        }
+        if (!option_add_argument(o, str_dup(word)))
             return err_set(e, ERR_MEMORY, "merge: out of memory");
     }
     return true;

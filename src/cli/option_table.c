@@ -675,8 +675,9 @@ const struct option option_table[] = {
      .unrecorded = true,
      .group = GROUP_OUTPUT,
      .commands = ALL,
-     .help = "with --dry-run: measure this machine for about a second, and tell about how "
-             "long the run computes on it"},
+     .help =
+         "with --dry-run: measure this machine for about a second, and tell about how "
+         "long the run computes on it"},
     {.name = "config",
      .argument = "FILE",
      .kind = OPTION_PATH,

@@ -127,7 +127,8 @@ static bool refuse_argument(struct parser *p, const char *argument)
 {
     err_set(p->e, ERR_USAGE, "%s: found argument \"%s\", expected options only",
             p->out->command->name, STR_SHOW(argument));
-    return err_hint(p->e, "a prompt is given with --prompt \"...\"");
+    return (p->out->command->bit & COMMANDS_RUN) &&
+           err_hint(p->e, "a prompt is given with --prompt \"...\"");
 }
 
 /* An argument that is neither an option nor the value of one. */
@@ -174,6 +175,15 @@ static bool is_help(const char *argument)
     return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
 }
 
+bool options_set_defaults(const struct command *command, struct parsed *out,
+                          struct err *e)
+{
+    *out = (struct parsed){.command = command};
+    out->options.command = command->bit;
+    return set_defaults(&(struct parser){.out = out, .e = e}) &&
+           options_check(&out->options, e);
+}
+
 static enum parse_outcome parse_options(struct parser *p)
 {
     bool options_end = false;
@@ -203,7 +213,7 @@ static enum parse_outcome parse_options(struct parser *p)
             return PARSE_ERROR;
     }
     bool ok = check_operands(p) && config_read(o, p->e) && environment_read(o, p->e) &&
-              shard_resolve(&o->shard, p->e) && options_check(o, p->e);
+              shard_resolve(o, p->e) && options_check(o, p->e);
     return ok ? PARSE_RUN : PARSE_ERROR;
 }
 

@@ -29,6 +29,11 @@ struct parsed {
 enum parse_outcome options_parse(int argc, char *const *argv, struct parsed *parsed,
                                  struct err *e);
 
+/* What a command's options are where nobody gives any, neither a file nor the
+ * environment. The caller ends with options_free(). */
+bool options_set_defaults(const struct command *command, struct parsed *out,
+                          struct err *e);
+
 /* What goes together and what does not (ERR_USAGE, both options named). */
 bool options_check(const struct options *o, struct err *e);
 

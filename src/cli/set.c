@@ -22,6 +22,7 @@ static char *portable_value(const struct option *option, const char *value)
         size_t size = end ? (size_t)(end - item) : strlen(item);
         const char *slash = item[0] == '/' ? memrchr(item, '/', size) : NULL;
         const char *from = slash ? slash + 1 : item;
+        str_add(&names, slash ? "./" : ""); /* none of the ensemble's models */
         str_add_bytes(&names, from, size - (size_t)(from - item));
         str_add(&names, end ? "," : "");
         item = end ? end + 1 : NULL;

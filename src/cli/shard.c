@@ -66,17 +66,36 @@ static bool check(const uint64_t v[VARIABLES], struct err *e)
     return true;
 }
 
-bool shard_resolve(struct option_shard *shard, struct err *e)
+/* "auto" in the command line becomes the part: elsewhere it would mean another. */
+static bool name_part(struct options *o, struct err *e)
+{
+    for (int i = 0; i + 1 < o->argument_count; i++) {
+        if (strcmp(o->arguments[i], "--shard") != 0 ||
+            strcmp(o->arguments[i + 1], "auto") != 0)
+            continue;
+        struct str part = {0};
+        str_addf(&part, "%d/%d", o->shard.index, o->shard.count);
+        free(o->arguments[i + 1]);
+        o->arguments[i + 1] = str_take(&part);
+        if (!o->arguments[i + 1]) {
+            o->argument_count = i + 1;
+            return err_set(e, ERR_MEMORY, "--shard: out of memory");
+        }
+    }
+    return true;
+}
+
+bool shard_resolve(struct options *o, struct err *e)
 {
     uint64_t v[VARIABLES];
-    if (!shard->automatic)
+    if (!o->shard.automatic)
         return true;
     for (int i = 0; i < VARIABLES; i++)
         if (!read_variable(i, i == STEP || i == COUNT, &v[i], e))
             return false;
     if (!check(v, e))
         return false;
-    *shard = (struct option_shard){.index = (int)((v[ID] - v[MIN]) / v[STEP]),
-                                   .count = (int)v[COUNT]};
-    return true;
+    o->shard = (struct option_shard){.index = (int)((v[ID] - v[MIN]) / v[STEP]),
+                                     .count = (int)v[COUNT]};
+    return name_part(o, e);
 }

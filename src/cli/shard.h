@@ -6,8 +6,8 @@
 #include "diffens/options.h"
 
 /* Takes what --shard auto stands for from $SLURM_ARRAY_TASK_ID, _MIN, _MAX, _STEP and
- * _COUNT; leaves other shards alone. ERR_USAGE names the variable that is missing or does
- * not fit. */
-bool shard_resolve(struct option_shard *shard, struct err *e);
+ * _COUNT, also in the recorded command line; leaves other shards alone. ERR_USAGE names
+ * the variable that is missing or does not fit; or ERR_MEMORY. */
+bool shard_resolve(struct options *o, struct err *e);
 
 #endif

@@ -66,7 +66,8 @@ static bool apply_preset(struct options *o, struct err *e)
     const char *preset = o->optimize.preset;
     if (!preset)
         return true;
-    for (const struct setting *t = *preset == 'p' ? paper : crowson; t->name; t++) {
+    for (const struct setting *t = strcmp(preset, "paper") == 0 ? paper : crowson;
+         t->name; t++) {
         const struct option *option = option_find(t->name, strlen(t->name), o->command);
         const char *text = option && !t->text ? option->initial : t->text;
         if (!option ||

@@ -248,6 +248,7 @@ static bool copy_parents(struct record_cell *to, const struct record_cell *from,
     to->parent_count = from->parent_count;
     for (int i = 0; i < from->parent_count; i++) {
         const struct record_parent *p = &from->parents[i];
+        parents[i].outside = p->outside;
         parents[i].seed = p->seed;
         parents[i].weight = p->weight;
         parents[i].height = p->height;
@@ -398,7 +399,7 @@ static bool check_different(const struct record_state *s, struct err *e)
             ok = err_set(
                 e, ERR_INPUT,
                 "found two pictures with the name %s, expected names of cases and "
-                "models that tell them apart",
+                "models, and mixtures, that tell them apart",
                 STR_SHOW(order[i]->is.file));
     free(order);
     return ok;

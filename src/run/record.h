@@ -17,6 +17,7 @@
  * for pictures from elsewhere. */
 struct record_parent {
     const char *model;
+    bool outside;                  /* none of the ensemble's: given by its path */
     const char *prompt, *negative; /* effective ones */
     uint64_t seed;                 /* means something where `prompt` is there */
     const char *scheduler;         /* a name of --scheduler; the one that is used */

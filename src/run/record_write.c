@@ -83,6 +83,8 @@ static void write_optimizing(struct json_writer *w, const struct options *o,
 static void write_parent(struct json_writer *w, const struct record_parent *p)
 {
     json_member_text(w, "model", p->model);
+    if (p->outside)
+        json_member_bool(w, "outside", true);
     if (!p->prompt)
         return;
     json_member_text(w, "prompt", p->prompt);
@@ -416,7 +418,11 @@ void record_write_result(const struct record *r, struct json_writer *w)
     json_write_close(w);
     json_write_key(w, "files");
     json_write_open_array(w);
-    for (int i = 0; i < s->file_count; i++)
+    const struct json *former =
+        s->resumed && !s->begun ? json_get(s->former.record.root, "files") : NULL;
+    for (const struct json *v = former ? former->child : NULL; v; v = v->next)
+        json_write_value(w, v); /* nothing was left to do: they were added by then */
+    for (int i = 0; !former && i < s->file_count; i++)
         json_write_string(w, s->files[i].file);
     json_write_close(w);
     json_write_close(w);

@@ -106,6 +106,7 @@ static bool read_parent(const struct json *v, struct record_parent *parent, stru
     const struct json *seed = json_get(v, "seed");
     bool ok = config_as_object(v, e) &&
               config_need_string(v, "model", &parent->model, e) &&
+              config_may_bool(v, "outside", &parent->outside, e) &&
               config_may_string(v, "prompt", &parent->prompt, e) &&
               config_may_string(v, "negative", &parent->negative, e) &&
               config_may_string(v, "scheduler", &parent->scheduler, e) &&

@@ -60,7 +60,10 @@ const char *plan_animation_file(const struct plan *p, int64_t index_case, int in
 /* A parent as the record describes it; the texts stay the plan's. */
 static struct record_parent describe_parent(const struct plan *p, int64_t n, int m)
 {
+    const struct ensemble *s = p->run->ensemble;
     struct record_parent parent = {.model = p->model_names[m],
+                                   .outside =
+                                       p->diffusers && s->diffusers[m].index >= s->listed,
                                    .weight = 1,
                                    .height = (int)p->height,
                                    .width = (int)p->width};

@@ -190,6 +190,10 @@ static at::Device device_choose(const char *asked)
 // Refuses a device that is not there in words, before libtorch lists all of its backends.
 static void device_check(at::Device device)
 {
+    if (device.is_cpu()) {
+        TORCH_CHECK(device.index() <= 0, "expected cpu, of which there is one");
+        return;
+    }
     auto accelerator = at::accelerator::getAccelerator(false);
     int count = accelerator ? at::accelerator::deviceCount() : 0;
     TORCH_CHECK(count > 0, "expected cpu, the only device that libtorch finds here");
@@ -222,10 +226,11 @@ static void root_try_pinned(tc_root *root)
 static void root_configure(tc_root *root, const struct tc_settings *settings)
 {
     root->device = device_choose(settings->device);
+    if (!root->device.is_meta())
+        device_check(root->device);
     if (!root->device.is_cpu() && !root->device.is_meta()) {
         if (!root->device.has_index())
             root->device.set_index(0);
-        device_check(root->device);
         // Finds out now, not after minutes of loading, that a device is not there.
         at::empty({1}, at::TensorOptions().device(root->device));
         at::accelerator::setDeviceIndex(root->device.index());

@@ -45,11 +45,17 @@ def test_bash(page, tmp_path):
     assert "--epochs" in complete_bash(page, "diffens", "optimize", "--ep")
     assert "euler-a" in complete_bash(page, "diffens", "generate", "--scheduler", "eu")
     assert "layers" in complete_bash(page, "diffens", "help", "la")
+    assert "check" in complete_bash(page, "diffens", "models", "ch")
     (tmp_path / "a file").touch()
     script = f"cd '{tmp_path}'; source {page('bash')}; COMP_WORDS=(diffens blend --prompts a)"
     out = run("bash", "--norc", "-c", script + "; COMP_CWORD=3; _diffens; "
               'echo "${#COMPREPLY[@]} ${COMPREPLY[0]}"')
     assert out == "1 a file\n"
+    for words in ("inspect", "merge", "blend -o"):
+        script = f"cd '{tmp_path}'; source {page('bash')}; COMP_WORDS=(diffens {words} a)"
+        out = run("bash", "--norc", "-c", script + "; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+                  '_diffens; printf "%s\\n" "${COMPREPLY[@]}"')
+        assert out == "a file\n", words
 
 
 def test_zsh(page, tmp_path):
@@ -82,3 +88,5 @@ def test_fish(page, tmp_path):
     assert not any(word.startswith("--epochs\t") for word in options)
     assert any(w.startswith("euler-a\t") for w in complete("diffens generate --scheduler eu"))
     assert "layers" in complete("diffens help la")
+    assert "check" in complete("diffens models ch")
+    assert any(w.startswith("/tmp/") for w in complete("diffens inspect /tm"))

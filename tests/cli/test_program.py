@@ -55,6 +55,13 @@ def test_refusals(arguments, status, message, tmp_path):
     assert len(errors) == 1 and not result.stdout
 
 
+def test_the_log_has_what_ended_the_run(tmp_path):
+    log = tmp_path / "log"
+    result = diffens("generate", "--prompt", "x", "--models", "nobody", "--log", log)
+    assert result.returncode == 2
+    assert log.read_text().count("diffens: error: ") == 1 and "nobody" in log.read_text()
+
+
 def catches(pid, number):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     mask = next(l.split()[1] for l in status.splitlines() if l.startswith("SigCgt:"))

@@ -44,7 +44,7 @@ def settings(**given):
 
 
 class Inward(torch.autograd.Function):
-    """Clamp to [0,1]; backward only what leads back in (spec.md, section 6)."""
+    """Clamp to [0,1]; backward only what leads back in (optimize.h)."""
 
     @staticmethod
     def forward(ctx, x):
@@ -108,7 +108,7 @@ def clip_distance(kind, a, b):
 
 
 class Reference:
-    """The definitions of spec.md, section 6, written plainly: parents are embedded anew in
+    """The definitions of optimize.h, written plainly: parents are embedded anew in
     every epoch, crops are cut and resized one by one."""
 
     def __init__(self, setup, t, ours):

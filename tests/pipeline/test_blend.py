@@ -25,7 +25,7 @@ def parents(tmp_path_factory):
 
 
 def reference_blend(vqgan, pictures, weights, layer):
-    """What spec and taming-transformers' modules make of [M,H,W,3] bytes."""
+    """What the definitions and taming-transformers' modules make of [M,H,W,3] bytes."""
     x = torch.tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     shares = torch.tensor(weights).view(-1, 1, 1, 1)
 

@@ -3,6 +3,7 @@ does not trust what it reads."""
 
 import json
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -80,6 +81,27 @@ def test_weights_again(again, runs):
     path, = runs("weights/blend").iterdir()
     copy, = (again(path) / "blend").iterdir()
     assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_model_from_elsewhere_again(diffens, runs, tmp_path):
+    """Its name alone would be that of the ensemble's own."""
+    outside = tmp_path / "elsewhere/plain"
+    outside.parent.mkdir()
+    outside.symlink_to(pathlib.Path(__file__).resolve().parents[2] / "models/demo/poster")
+    diffens("generate", *SMALL, "--size", "64x64", "--prompt", "a boat", "--models",
+            f"poster,{outside}", "--out", tmp_path / "run")
+    for path in ("run", "run/images/000_plain.png"):
+        command = diffens("inspect", "--command", tmp_path / path).stdout
+        assert "./plain" in command and "elsewhere" not in command
+    assert "./" not in diffens("inspect", "--command",
+                               tmp_path / "run/images/000_poster.png").stdout
+
+
+def test_the_environment_does_not_matter(build, runs):
+    told = [subprocess.run([build / "diffens", "inspect", runs("generate")], text=True,
+                           capture_output=True, check=True, env=os.environ | more).stdout
+            for more in ({}, {"DIFFENS_THREADS": "abc", "DIFFENS_DEVICE": "cpu"})]
+    assert told[0] == told[1]
 
 
 def test_given_pictures_again(again, diffens, runs):

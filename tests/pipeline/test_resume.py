@@ -146,6 +146,8 @@ def test_a_finished_run_does_nothing(work, diffens, tmp_path):
         assert len(first.stdout.splitlines()) == {"generate": 6, "blend": 27, "optimize": 4}[name]
         assert {path: path.stat().st_mtime_ns
                 for path in run.rglob("*") if path.is_file()} == times
+        told = json.loads(diffens(*arguments, "--out", run, "--resume", "--json").stdout)
+        assert {"figure.png", "report.html", "images.npy"} <= set(told["files"])
 
 
 def test_a_finished_run_reads_no_weights(work, build, critical, tmp_path):

@@ -117,6 +117,15 @@ def test_parts_that_do_not_fit(parts, diffens, tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_option_with_a_value_like_an_option(work, diffens, record, tmp_path):
+    arguments = [*work["generate"][0], "--negative=--out"]
+    diffens(*arguments, "--shard", "0/1", "--out", tmp_path / "part", "-q")
+    diffens("merge", tmp_path / "part", "--out", tmp_path / "run")
+    words = record(tmp_path / "run")["arguments"]
+    assert words[words.index("--negative") + 1] == "--out"
+    assert words.count("--out") == 1 and "--shard" not in words
+
+
 def test_missing_parts(parts, diffens, tmp_path):
     result = diffens("merge", *parts["blend"][1:], "--out", tmp_path / "run", status=3)
     assert "found 2 of 3 shards, expected all of them: 0/3 is missing" in result.stderr
@@ -128,6 +137,7 @@ def test_tasks_of_a_job_array(work, build, diffens, record, tmp_path):
                     tmp_path / "run", "-q"], check=True, stdout=subprocess.DEVNULL,
                    env=os.environ | ARRAY | {"SLURM_ARRAY_TASK_ID": "8"})
     assert record(tmp_path / "run")["options"]["shard"] == "2/3"
+    assert "--shard 2/3" in diffens("inspect", "--command", tmp_path / "run").stdout
     done = diffens(*arguments, "--shard", "2/3", "--out", tmp_path / "run", "--resume")
     assert "nothing to do" in done.stderr
     other = diffens(*arguments, "--shard", "1/3", "--out", tmp_path / "run", "--resume",

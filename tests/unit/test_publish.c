@@ -141,7 +141,7 @@ static void test_failures_are_named(void)
     CHECK_INT(count_files(".tmp."), 0);
 }
 
-/* H5: a limit on file sizes. The directory's name is written beforehand, because the
+/* A limit on file sizes. The directory's name is written beforehand, because the
  * child must not make one of its own. */
 static void test_file_size_limit(void)
 {

@@ -189,7 +189,7 @@ static void test_lengths_refused(void)
     }
 }
 
-/* D3: a sparse file whose header length is over the limit must not be allocated. */
+/* A sparse file whose header length is over the limit must not be allocated. */
 static void test_huge_length_allocates_nothing(void)
 {
     uint64_t length = 100000001;
