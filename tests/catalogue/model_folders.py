@@ -3,8 +3,6 @@
 import json
 import struct
 
-import numpy
-
 from rows import DEMO, commands, contents, demo_with, edited, inputs, text
 
 DRAW = "generate --ensemble @/e/ensemble.json --models plain --prompt x --out @/out"

@@ -1,7 +1,6 @@
 """Weight files: safetensors, PyTorch's archives and pickles, indices of shards. By
 themselves, through `models check`; what a network makes of them is in model_folders.py."""
 
-import json
 import struct
 
 import torch_files as f
@@ -54,22 +53,21 @@ def sparse(head, size):
     return make
 
 
-def calls(value):
-    """The same call reached in every way that a pickle has."""
-    return {
-        "GLOBAL": f.called("os", "system", f.text("touch ran")),
-        "STACK_GLOBAL": b"\x8c\x02os\x8c\x06system\x93" + f.tuple_of(f.text("touch ran")) + b"R",
-        "dotted": f.called("builtins", "__import__.__call__", f.text("os")),
-        "memo": b"cos\nsystem\nq\x000h\x00" + f.tuple_of(f.text("touch ran")) + b"R",
-        "NEWOBJ": b"csubprocess\nPopen\n" + f.tuple_of(f.text("touch ran")) + b"\x81",
-        "BUILD": f.called("torch._utils", "_rebuild_parameter") + b"}" + f.text("__setstate__")
-        + b"cos\nsystem\nsb",
-        "nested": f.called("pickle", "loads", f.text("cos\nsystem\n(S'touch ran'\ntR.")),
-        "eval": f.called("builtins", "eval", f.text("open('ran','w')")),
-        "runpy": f.called("runpy", "_run_code", f.text("open('ran','w')"), b"}"),
-        "timeit": f.called("timeit", "timeit", f.text("open('ran','w')")),
-        "f2py": f.called("numpy.f2py.crackfortran", "getlincoef", f.text("open('ran','w')"), b"}"),
-    }[value]
+# The same call reached in every way that a pickle has.
+HOSTILE = {
+    "GLOBAL": f.called("os", "system", f.text("touch ran")),
+    "STACK_GLOBAL": b"\x8c\x02os\x8c\x06system\x93" + f.tuple_of(f.text("touch ran")) + b"R",
+    "dotted": f.called("builtins", "__import__.__call__", f.text("os")),
+    "memo": b"cos\nsystem\nq\x000h\x00" + f.tuple_of(f.text("touch ran")) + b"R",
+    "NEWOBJ": b"csubprocess\nPopen\n" + f.tuple_of(f.text("touch ran")) + b"\x81",
+    "BUILD": f.called("torch._utils", "_rebuild_parameter") + b"}" + f.text("__setstate__")
+    + b"cos\nsystem\nsb",
+    "nested": f.called("pickle", "loads", f.text("cos\nsystem\n(S'touch ran'\ntR.")),
+    "eval": f.called("builtins", "eval", f.text("open('ran','w')")),
+    "runpy": f.called("runpy", "_run_code", f.text("open('ran','w')"), b"}"),
+    "timeit": f.called("timeit", "timeit", f.text("open('ran','w')")),
+    "f2py": f.called("numpy.f2py.crackfortran", "getlincoef", f.text("open('ran','w')"), b"}"),
+}
 
 
 def index(folder, weight_map, **shards):
@@ -180,9 +178,7 @@ ROWS = [
             pickle(b"\x8a\xff1."), pickle(b"cos\nsys")),
     weights("nesting", r"nest|64|stack", pickle(b"(" * 100000 + b"."), pickle(b"]" * 200000 + b".")),
     weights("calls of lists", r"found", pickle(b"])R."), pickle(b"}(K\1K\2u0]K\1K\2s.")),
-    weights("hostile calls", r"found", *(f.checkpoint(calls(way)) for way in (
-        "GLOBAL", "STACK_GLOBAL", "dotted", "memo", "NEWOBJ", "BUILD", "nested", "eval", "runpy",
-        "timeit", "f2py"))),
+    weights("hostile calls", r"found", *map(f.checkpoint, HOSTILE.values())),
     weights("negative numbers", NAME + r".*-1", tensor(size=(-1, 4)), tensor(stride=(-1, 1)),
             tensor(offset=-1)),
     weights("beyond its storage", NAME + r".*(storage|overflows)", tensor(size=(3, 5), stride=(5, 1)),

@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from killing import commands, contents, differences, save_parents
+from serving import Server
 
 ARRAY = {f"SLURM_ARRAY_TASK_{name}": value for name, value in
          {"MIN": "4", "MAX": "8", "STEP": "2", "COUNT": "3"}.items()}
@@ -150,3 +151,18 @@ def test_more_shards_than_cases(work, diffens, tmp_path):
     result = diffens(*arguments, "--shard", "0/4", "--out", tmp_path / "run", status=2)
     assert "found 0/4, expected at most 3 shards" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_other_numbers_of_parts(build, critical, tmp_path, count):
+    (tmp_path / "p.txt").write_text("".join(f"a cat {i}\n" for i in range(7)))
+    arguments = ["generate", "--ensemble", critical, "--threads", 1, "--models", "a", "--prompts",
+                 tmp_path / "p.txt", "--steps", 1, "--size", "64x64"]
+    shards = [tmp_path / f"shard{i}" for i in range(count)]
+    with Server(build) as server:
+        runs = [server.run(*arguments, "--out", tmp_path / "whole")]
+        runs += [server.run(*arguments, "--shard", f"{i}/{count}", "--out", shard)
+                 for i, shard in enumerate(shards)]
+        runs.append(server.run("merge", *shards, "--out", tmp_path / "run"))
+    assert [run.returncode for run in runs] == [0] * (count + 2), runs
+    assert differences(tmp_path / "run", tmp_path / "whole") == []
