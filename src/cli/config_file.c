@@ -23,8 +23,7 @@ static bool refuse(const struct option *option, const struct json *value, struct
         value, e, "found %s, expected %s", json_describe(value, found, sizeof found),
         option->kind == OPTION_FLAG ? "true or false"
                                     : option_expected(option, expected, sizeof expected));
-    return value->kind == JSON_STRING ? option_hint_choice(option, value->text, e)
-                                      : false;
+    return value->kind == JSON_STRING ? option_hint_value(option, value->text, e) : false;
 }
 
 static bool takes_numbers(const struct option *option)

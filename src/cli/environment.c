@@ -23,7 +23,7 @@ static bool set_from(struct options *o, const struct option *option, struct err 
     }
     err_set(e, ERR_USAGE, "$%s: found \"%s\", expected %s", option->variable,
             STR_SHOW(value), option_expected(option, expected, sizeof expected));
-    return option_hint_choice(option, value, e);
+    return option_hint_value(option, value, e);
 }
 
 bool environment_read(struct options *o, struct err *e)

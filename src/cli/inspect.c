@@ -78,7 +78,10 @@ bool command_inspect(const struct options *o, struct err *e)
     struct str out = {0};
     const char *path = o->operands[0];
     bool run = false;
-    bool ok = read_record(&d, path, &run, e) && config_as_object(d.root, e);
+    bool ok =
+        (read_record(&d, path, &run, e) ||
+         err_hint(e, "inspect takes a picture that diffens made, or a run directory")) &&
+        config_as_object(d.root, e);
     if (ok && o->json)
         add_json(&out, d.root);
     else if (ok)

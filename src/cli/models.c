@@ -370,5 +370,5 @@ bool command_models(const struct options *o, struct err *e)
     return err_set(
         e, ERR_USAGE,
         "models: found \"%s\"%s, expected list, show NAME or check NAME or PATH",
-        STR_SHOW(verb), named ? " and a name" : "");
+        STR_SHOW(verb), named ? " and a name" : " alone");
 }

@@ -52,7 +52,7 @@ static bool set_option(struct parser *p, const struct option *option, const char
     }
     err_set(p->e, ERR_USAGE, "--%s: found \"%s\", expected %s", option->name,
             STR_SHOW(value), option_expected(option, expected, sizeof expected));
-    return option_hint_choice(option, value, p->e);
+    return option_hint_value(option, value, p->e);
 }
 
 static bool refuse_option(struct parser *p, const char *name)
@@ -154,8 +154,8 @@ static bool check_operands(const struct parser *p)
     const struct command *command = p->out->command;
     return !command->operands ||
            p->out->options.operand_count >= command->operands_least ||
-           err_set(p->e, ERR_USAGE, "%s: found no %s, expected diffens %s %s",
-                   command->name, command->operands, command->name, command->operands);
+           err_set(p->e, ERR_USAGE, "%s: found nothing behind it, expected diffens %s %s",
+                   command->name, command->name, command->operands);
 }
 
 static bool set_defaults(struct parser *p)

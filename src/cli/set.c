@@ -60,11 +60,13 @@ enum value_result option_set(struct options *o, const struct option *option,
     return ok ? VALUE_OK : VALUE_NO_MEMORY;
 }
 
-bool option_hint_choice(const struct option *option, const char *value, struct err *e)
+bool option_hint_value(const struct option *option, const char *value, struct err *e)
 {
     const char *words[32], *word;
     char copies[32][24];
     size_t count = 0, length;
+    if (option->kind == OPTION_SIZE && *value && !value[strspn(value, "0123456789")])
+        return err_hint(e, "did you mean %.8sx%.8s?", value, value);
     if (option->kind != OPTION_WORD && option->kind != OPTION_CHOICE)
         return false;
     while (count < 32 && (length = option_choice(option, (int)count, &word)) > 0 &&

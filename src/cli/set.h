@@ -16,7 +16,7 @@ enum value_result option_set(struct options *o, const struct option *option,
 bool option_add_argument(struct options *o, char *argument);
 
 /* After a refused value: a hint at the choice that was probably meant. Returns false. */
-bool option_hint_choice(const struct option *option, const char *value, struct err *e);
+bool option_hint_value(const struct option *option, const char *value, struct err *e);
 
 /* After a refused name: a hint at the option that was probably meant, or at the command
  * that has it. Returns false. */

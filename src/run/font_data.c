@@ -12,3 +12,11 @@
 
 EMBED(font_data_regular, FONT_REGULAR);
 EMBED(font_data_bold, FONT_BOLD);
+
+#ifdef FONT_FALLBACK
+EMBED(font_data_fallback, FONT_FALLBACK);
+const bool font_data_has_fallback = true;
+#else
+const unsigned char font_data_fallback[1] = {0};
+const bool font_data_has_fallback = false;
+#endif

@@ -25,15 +25,18 @@ static void *noted_malloc(size_t size)
 
 #define REPLACEMENT 0xFFFD
 
-static bool font_init(stbtt_fontinfo *font, enum text_weight weight)
-{
-    const unsigned char *data = weight == TEXT_BOLD ? font_data_bold : font_data_regular;
-    return stbtt_InitFont(font, data, 0) != 0;
-}
+struct font {
+    stbtt_fontinfo info;
+    double scale;
+};
 
-static double font_scale(const stbtt_fontinfo *font, const struct text_style *style)
+static bool font_init(struct font *font, const unsigned char *data,
+                      const struct text_style *style)
 {
-    return stbtt_ScaleForMappingEmToPixels(font, (float)style->size);
+    bool ok = stbtt_InitFont(&font->info, data, 0) != 0;
+    if (ok)
+        font->scale = stbtt_ScaleForMappingEmToPixels(&font->info, (float)style->size);
+    return ok;
 }
 
 int text_line_height(const struct text_style *style)
@@ -62,30 +65,47 @@ static bool next_shown(const char *text, int length, int *at, uint32_t *code_poi
 
 /* Where the pen goes: the glyph and its advance, kerned against the glyph before. */
 struct pen {
-    stbtt_fontinfo font;
-    double scale, x;
+    struct font fonts[2]; /* the second for letters that the first has not */
+    int font_count;
+    const struct font *font; /* of the glyph */
+    double x;
     int glyph;
 };
 
 static bool pen_begin(struct pen *pen, const struct text_style *style, double x)
 {
+    const unsigned char *first =
+        style->weight == TEXT_BOLD ? font_data_bold : font_data_regular;
     *pen = (struct pen){.x = x, .glyph = -1};
-    if (!font_init(&pen->font, style->weight))
+    if (!font_init(&pen->fonts[0], first, style))
         return false;
-    pen->scale = font_scale(&pen->font, style);
+    bool more =
+        font_data_has_fallback && font_init(&pen->fonts[1], font_data_fallback, style);
+    pen->font_count = 1 + more;
     return true;
+}
+
+/* The first font that has it; a box in the first where none has. */
+static const struct font *choose_font(const struct pen *pen, uint32_t code_point,
+                                      int *glyph)
+{
+    for (int i = 0; i < pen->font_count; i++)
+        if ((*glyph = stbtt_FindGlyphIndex(&pen->fonts[i].info, (int)code_point)) != 0)
+            return &pen->fonts[i];
+    return &pen->fonts[0];
 }
 
 /* Moves to the next glyph; returns its advance. pen->x is its origin. */
 static double pen_next(struct pen *pen, uint32_t code_point)
 {
-    int advance, bearing;
-    int glyph = stbtt_FindGlyphIndex(&pen->font, (int)code_point);
-    if (pen->glyph >= 0)
-        pen->x += pen->scale * stbtt_GetGlyphKernAdvance(&pen->font, pen->glyph, glyph);
-    stbtt_GetGlyphHMetrics(&pen->font, glyph, &advance, &bearing);
+    int advance, bearing, glyph;
+    const struct font *font = choose_font(pen, code_point, &glyph);
+    if (pen->glyph >= 0 && font == pen->font)
+        pen->x += font->scale * stbtt_GetGlyphKernAdvance(&font->info, pen->glyph, glyph);
+    stbtt_GetGlyphHMetrics(&font->info, glyph, &advance, &bearing);
     pen->glyph = glyph;
-    return pen->scale * advance;
+    pen->font = font;
+    return font->scale * advance;
 }
 
 double text_width(const struct text_style *style, const char *text, int length)
@@ -125,8 +145,8 @@ static void draw_glyph(struct image *image, const struct text_style *style,
     double whole = floor(pen->x);
     int width, height, left, above;
     unsigned char *alpha = stbtt_GetGlyphBitmapSubpixel(
-        &pen->font, (float)pen->scale, (float)pen->scale, (float)(pen->x - whole), 0,
-        pen->glyph, &width, &height, &left, &above);
+        &pen->font->info, (float)pen->font->scale, (float)pen->font->scale,
+        (float)(pen->x - whole), 0, pen->glyph, &width, &height, &left, &above);
     if (alpha)
         draw_bitmap(image, style, (int)whole + left, baseline + above, alpha, width,
                     height);

@@ -324,6 +324,10 @@ bool import_open(struct import *i, const char *path, struct err *e)
         ok = err_set(e, ERR_INPUT, "%s: %s", STR_SHOW(path), strerror(errno));
     else
         ok = S_ISDIR(status.st_mode) ? open_directory(i, e) : open_tensor(i, e);
+    if (!ok && e->code == ERR_INPUT && !e->hint[0])
+        err_hint(e,
+                 "--images takes a run directory, an .npy file of shape N,M,H,W,3, or a "
+                 "directory with pictures CASE/MODEL.png");
     if (!ok)
         import_close(i);
     i->total = i->cases;

@@ -176,10 +176,19 @@ tc_tensor *tc_replace(tc_scope *s, tc_tensor *old, tc_tensor *next)
 }
 
 // The root
+static at::Device device_named(const char *name)
+{
+    try {
+        return at::Device(std::string(name));
+    } catch (const c10::Error &) { // which lists every backend there ever was
+        TORCH_CHECK(false, "expected a device such as cpu, cuda, cuda:1, xpu or mps");
+    }
+}
+
 static at::Device device_choose(const char *asked)
 {
     if (strcmp(asked, "auto") != 0)
-        return at::Device(std::string(asked));
+        return device_named(asked);
     // A CUDA build without a GPU still names CUDA here: only the count tells.
     auto accelerator = at::accelerator::getAccelerator(false);
     if (accelerator && at::accelerator::deviceCount() > 0)
@@ -292,6 +301,8 @@ tc_scope *tc_open(const struct tc_settings *settings, struct err *e)
         err_set(e, ERR_DEVICE, "device: found \"%s\": unknown failure", settings->device);
     }
     one_line(e->message);
+    if (e->code == ERR_DEVICE)
+        err_hint(e, "diffens doctor lists the devices that are there");
     tc_close(&root->scope);
     return nullptr;
 }

@@ -1,5 +1,6 @@
 /* test_figure.c: contact sheets: their size, that labels are drawn, odd labels, pages. */
 #include "run/figure.h"
+#include "run/font_data.h"
 #include "run/text.h"
 
 #include "check.h"
@@ -286,6 +287,19 @@ static void test_tiny_pictures(void)
     image_free(&page);
 }
 
+/* Ideographs are as wide as they are high; the box of a letter that no font has is not.
+ */
+static void test_fallback(void)
+{
+    struct text_style style = {.size = 100};
+    double box = text_width(&style, "\xf4\x8f\xbf\xbf", 4);
+    double house = text_width(&style, "\xe5\xae\xb6", 3);
+    double letter = text_width(&style, "a", 1);
+    CHECK(box > 0 && box < 90);
+    CHECK(font_data_has_fallback ? house > 99 && house < 101 : house == box);
+    CHECK(text_width(&style, "a\xe5\xae\xb6", 4) == letter + house);
+}
+
 static void test_failures(void)
 {
     struct source source = {.height = 64, .width = 64};
@@ -315,6 +329,7 @@ int main(void)
     RUN(test_odd_labels);
     RUN(test_wrapping);
     RUN(test_tiny_pictures);
+    RUN(test_fallback);
     RUN(test_failures);
     return rmdir(folder) != 0 || CHECK_EXIT();
 }

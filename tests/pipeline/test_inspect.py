@@ -189,4 +189,4 @@ def test_other_files(diffens, runs, tmp_path):
         for option in ([], ["--command"]):
             diffens("inspect", tmp_path, *option, status=3)
     assert "expected one PATH" in diffens("inspect", "a", "b", status=2).stderr
-    assert "found no PATH" in diffens("inspect", status=2).stderr
+    assert "expected diffens inspect PATH" in diffens("inspect", status=2).stderr

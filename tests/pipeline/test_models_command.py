@@ -181,7 +181,7 @@ def test_check_of_a_pytorch_file(run, whole, tmp_path):
 
 @pytest.mark.parametrize("arguments, status, words", [
     (["list", "whole"], 2, "expected list"), (["check"], 2, "expected list"),
-    (["chekc", "whole"], 2, "chekc"), ([], 2, "found no list"),
+    (["chekc", "whole"], 2, "chekc"), ([], 2, "found nothing behind it"),
     (["show", "nobody"], 3, "nobody"), (["check", "/nonexistent/model"], 3, "nonexistent"),
     (["check", "/"], 3, "expected an ensemble or a model"),
     (["check", "/dev/null"], 3, ""), (["check", "a", "b"], 2, "as well")])
