@@ -11,8 +11,14 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 // Outputs of one picture from which on Winograd's form pays for the memory that its
-// weights take, 16/9 of the plain ones.
+// weights take, 16/9 of the plain ones: more where channels are many, in which the deep
+// levels of a UNet have most of its weights and little of its work.
 static const int64_t WINOGRAD_OUTPUTS = 256;
+
+static bool is_worth_its_memory(int64_t outputs, int64_t channels)
+{
+    return outputs >= WINOGRAD_OUTPUTS && 2 * outputs >= channels;
+}
 
 // Packed weights are [16,Cout,Cin], plain ones [Cout,Cin,k,k].
 static bool is_packed(const at::Tensor &weight)
@@ -33,8 +39,9 @@ static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int st
            weight.scalar_type() == at::kFloat && weight.dim() == 4 &&
            weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding <= 2 &&
            weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0 &&
-           side_out(x, 2, 3, 1, padding) * side_out(x, 3, 3, 1, padding) >=
-               WINOGRAD_OUTPUTS;
+           is_worth_its_memory(side_out(x, 2, 3, 1, padding) *
+                                   side_out(x, 3, 3, 1, padding),
+                               weight.size(1));
 }
 
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
