@@ -139,6 +139,7 @@ struct options {
     struct option_names models; /* subset in this order; none: all of the ensemble */
     bool raw_prompts;           /* leave the ensemble's templates out; default false */
     bool strict_tokens;         /* a prompt that is too long is an error; default false */
+    bool strict;                /* tensors of no use: an error, not a warning */
     bool reject_unknown_globals; /* of PyTorch files: an error, not a warning */
 
     /* how to draw it: the first stage; an ensemble may have other defaults for those

@@ -58,6 +58,10 @@ struct weights_findings {
 };
 struct weights_findings weights_check(weights root);
 
+/* The part of that name belongs to the architecture although this program never asks for
+ * it, as a decoder's encoder: weights_check() does not count it as unused. */
+void weights_leave_out(weights root, const char *part);
+
 /* Calls `tell` for each tensor that is missing or of another shape, in the order in which
  * the network asked: "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]". */
 void weights_tell_findings(weights root, void (*tell)(void *user, const char *finding),

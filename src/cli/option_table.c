@@ -83,6 +83,13 @@ const struct option option_table[] = {
      .group = GROUP_INPUT,
      .commands = ALL,
      .help = "refuse a prompt of more than 75 tokens instead of cutting it"},
+    {.name = "strict",
+     .kind = OPTION_FLAG,
+     .offset = FIELD(strict),
+     .group = GROUP_INPUT,
+     .commands = ALL,
+     .help = "refuse weight files with tensors that their architecture has no use for, "
+             "instead of counting them in a warning"},
     {.name = "reject-unknown-globals",
      .kind = OPTION_FLAG,
      .offset = FIELD(reject_unknown_globals),

@@ -103,6 +103,10 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
     tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokens));
     tc_tensor *text = clip_text_forward(s, d->text_network.asked, &d->text, ids, 0);
     bool ok = network_check(&d->text_network, s, progress, e);
+    network_leave_out(&d->text_network,
+                      (const char *const[]){"text_projection", "logit_scale",
+                                            "text_model.embeddings.position_ids",
+                                            "embeddings.position_ids", NULL});
 
     int64_t side = (int64_t)8 << d->unet.levels;
     tc_tensor *x = tc_zeros(s, TC_F32, SHAPE(1, d->unet.in_channels, side, side));
@@ -112,6 +116,8 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
 
     vae_decode(s, d->vae_network.asked, &d->vae, x);
     ok = network_check(&d->vae_network, s, progress, e) && ok;
+    network_leave_out(&d->vae_network,
+                      (const char *const[]){"encoder", "quant_conv", NULL});
     tc_pop(s, NULL);
     return ok;
 }

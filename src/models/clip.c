@@ -27,6 +27,9 @@ static bool check_weights(struct clip *c, const struct progress *progress, struc
     clip_vision_forward(s, c->network.asked, &c->config,
                         tc_zeros(s, TC_F32, SHAPE(1, 3, side, side)));
     bool ok = network_check(&c->network, s, progress, e);
+    network_leave_out(
+        &c->network, (const char *const[]){"text_model", "text_projection", "logit_scale",
+                                           "vision_model.embeddings.position_ids", NULL});
     tc_pop(s, NULL);
     return ok;
 }

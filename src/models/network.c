@@ -52,11 +52,13 @@ bool network_check(const struct network *n, const tc_scope *shapes,
                        "architecture asks for: %s",
                        STR_SHOW(n->path), (long long)f.missing, (long long)f.mismatched,
                        f.wrong);
-    if (f.unused > 0)
-        progress_note(progress, NOTE_DETAIL,
-                      "%s: %lld tensors are not used, %s among them", STR_SHOW(n->path),
-                      (long long)f.unused, STR_SHOW(f.first_unused));
     return true;
+}
+
+void network_leave_out(struct network *n, const char *const *parts)
+{
+    for (; *parts; parts++)
+        weights_leave_out(n->asked, *parts);
 }
 
 weights network_load(const struct network *n, tc_scope *scope, enum tc_dtype dtype,

@@ -24,8 +24,11 @@ bool network_open(struct network *n, char *path, tc_scope *shapes, struct err *e
 bool network_open_as(struct network *n, char *path, layout_function *layout,
                      tc_scope *shapes, struct err *e);
 
+/* Parts of the architecture that this program never asks for; up to NULL. */
+void network_leave_out(struct network *n, const char *const *parts);
+
 /* Refuses a file that lacks what the run asked for or has it in other shapes, after a
- * NOTE_FINDING for each; notes how many tensors it did not ask for. */
+ * NOTE_FINDING for each. Tensors that it did not ask for are the caller's to judge. */
 bool network_check(const struct network *n, const tc_scope *shapes,
                    const struct progress *progress, struct err *e);
 

@@ -70,6 +70,7 @@ static bool check_weights(struct perceptual *p, const struct progress *progress,
     vgg_unit_maps(s, p->vgg_network.asked, &p->config,
                   tc_zeros(s, TC_F32, SHAPE(1, 3, 32, 32)), maps);
     bool ok = network_check(&p->vgg_network, s, progress, e);
+    network_leave_out(&p->vgg_network, (const char *const[]){"classifier", NULL});
     if (ok && p->has_heads) {
         lpips_distance(s, p->heads_network.asked, maps, maps);
         ok = network_check(&p->heads_network, s, progress, e);

@@ -32,6 +32,7 @@ struct w_node {
     bool packed;           /* `tensor` is in the form that a layer prefers */
     bool stored;           /* the file has a tensor here or below */
     bool used;
+    bool left_out; /* with all below: weights_leave_out() */
     size_t length;
     char name[];
 };
@@ -367,16 +368,30 @@ tc_tensor *w_pack_end(weights w, tc_tensor *packed)
     return packed;
 }
 
+static bool is_left_out(const struct w_node *node)
+{
+    while (node && !node->left_out)
+        node = node->parent;
+    return node != NULL;
+}
+
 struct weights_findings weights_check(weights root)
 {
     struct weights_findings findings = root.node->store->findings;
     for (struct w_node *node = root.node->store->nodes; node; node = node->made_before) {
-        if (!node->tensor || node->used)
+        if (!node->tensor || node->used || is_left_out(node))
             continue;
         findings.unused++;
         w_name((weights){node}, findings.first_unused, sizeof findings.first_unused);
     }
     return findings;
+}
+
+void weights_leave_out(weights root, const char *part)
+{
+    struct w_node *node = node_descend(root.node, part);
+    if (node)
+        node->left_out = true;
 }
 
 void weights_tell_findings(weights root, void (*tell)(void *user, const char *finding),

@@ -228,7 +228,7 @@ bool plan_make(struct plan *p, const struct run *run, struct err *e)
 {
     p->run = run;
     bool ok = (run->options->images ? plan_import(p, e) : generate_open(p, e)) &&
-              check_shard(p, e) && plan_results(p, e) && plan_check_globals(p, e) &&
+              check_shard(p, e) && plan_results(p, e) && plan_check_extras(p, e) &&
               plan_record(p, e);
     if (!ok)
         plan_close(p);

@@ -102,14 +102,20 @@ def test_a_broken_model_is_refused(diffens, tiny, tmp_path, name):
     assert result.stdout == "" and not (tmp_path / "run").exists()
 
 
-def test_unused_tensors_are_counted_when_asked(diffens, tiny, tmp_path):
+def test_unused_tensors_are_counted_or_refused(diffens, tiny, tmp_path):
     shutil.copytree(tiny[0].parent / "a", tmp_path / "model")
     edit_weights(UNET, lambda t: t.update({"extra": t["conv_in.bias"].clone()}))(
         tmp_path / "model")
-    result = diffens("generate", "--ensemble", tiny[0], "--models", tmp_path / "model",
-                     "--prompt", "a cat", "--steps", 1, "--size", "64x64", "-v", "--out",
-                     tmp_path / "run")
-    assert "1 tensors are not used, extra among them" in result.stderr
+    def generate(model, out, *more, **expected):
+        return diffens("generate", "--ensemble", tiny[0], "--models", model, "--prompt",
+                       "a cat", "--steps", 1, "--size", "64x64", "--out", tmp_path / out,
+                       *more, **expected)
+    result = generate(tmp_path / "model", "run")
+    assert "warning: " in result.stderr
+    assert "1 tensors are not used; extra is the first" in result.stderr
+    refused = generate(tmp_path / "model", "strict", "--strict", status=3)
+    assert f"{UNET}: found 1 tensors that the architecture has no use for" in refused.stderr
+    assert "not used" not in generate("a", "other", "--strict").stderr
 
 
 @pytest.mark.parametrize("prefix", ["", "text_model."])
