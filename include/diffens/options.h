@@ -109,8 +109,8 @@ struct option_optimize {
                                               1x1,8x0.25,16x0.125 */
     enum crop_pairing pairing;             /* default aligned */
     enum clip_distance distance;           /* default spherical */
-    const char
-        *perceptual;  /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
+    /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
+    const char *perceptual;
     int crop_batch;   /* 1..1048576; 0, the default: all at a time */
     unsigned augment; /* enum augment_bit; default 0 */
     double tv_weight; /* 0..1000; default 0 */
@@ -155,9 +155,9 @@ struct options {
                   default: from the free memory, and one case */
 
     /* how to mix it: blend; pair, weights, normalize and vq_size: optimize too */
-    struct option_numbers
-        gamma;                /* each 0..1; default 0.5; unused when weights are given */
-    struct option_names pair; /* none or two; none: the ensemble's pair */
+    /* each 0..1; default 0.5; unused when weights are given */
+    struct option_numbers gamma;
+    struct option_names pair;          /* none or two; none: the ensemble's pair */
     struct option_weight_sets weights; /* none, or one mixture each */
     bool normalize;                    /* divide each mixture by its sum; default false */
     unsigned layers;                   /* enum layer_bit; default LAYER_POSTQUANT */

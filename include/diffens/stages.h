@@ -47,10 +47,10 @@ tc_tensor *stage_picture(tc_scope *s, const struct image *picture, int64_t heigh
 struct latents stage_encode(tc_scope *s, const struct vqgan *v,
                             const struct image *parent, int64_t height, int64_t width);
 
-/* sum_m shares[m] * parents[m] at `layer`, taken from there through the codebook, and
- * once more where `requantize` -> `postquant` latent [1,C,h,w]. A parent of weight 1
- * among zeros and a mix of equal parents with shares that add up to 1 come out
- * unchanged, bit for bit. */
+/* sum_m shares[m] * parents[m] at `layer`, taken from there through the codebook; a
+ * mix at postquant once more where `requantize` -> `postquant` latent [1,C,h,w]. A parent
+ * of weight 1 among zeros and a mix of equal parents with shares that add up to 1 come
+ * out unchanged, bit for bit. */
 tc_tensor *stage_blend(tc_scope *s, const struct vqgan *v, enum layer layer, int count,
                        const double *shares, const struct latents *parents,
                        bool requantize);

@@ -51,6 +51,7 @@ struct tc_shape {
 struct tc_settings {
     const char *device; /* "auto", or any device string that libtorch knows; "meta" runs
                            on shapes alone, without numbers */
+    /* Of the whole process; a root on "meta" leaves both as they are. */
     int threads;        /* CPU threads; 0 leaves libtorch's choice */
     bool deterministic; /* deterministic algorithms only, no TF32 */
 };
@@ -212,8 +213,7 @@ tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim);    /* drops the dimension
 tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim); /* i64, drops the dimension */
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
 
-/* ---- Layers: fused kernels; NULL bias where there is none
- * ------------------------------ */
+/* Layers: fused kernels; NULL bias where there is none */
 
 /* [...,Din], [Dout,Din], [Dout] -> [...,Dout] */
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias);
@@ -242,10 +242,10 @@ tc_tensor *tc_resize_nearest(tc_scope *s, tc_tensor *x, int64_t height, int64_t 
  * torch.nn.functional.interpolate(mode="bicubic", antialias=True) */
 tc_tensor *tc_resize_bicubic(tc_scope *s, tc_tensor *x, int64_t height, int64_t width);
 
-/* ---- Gradients -----------------------------------------------------------------------
- * Recorded in scopes from tc_push_grad() and in their children, for what is computed from
- * a leaf. Functional: weights never require gradients, and nothing accumulates. Values
- * leave such a scope by tc_detach(), or keep what they were computed from alive. */
+/* Gradients: recorded in scopes from tc_push_grad() and in their children, for what is
+ * computed from a leaf. Functional: weights never require gradients, and nothing
+ * accumulates. Values leave such a scope by tc_detach(), or keep what they were computed
+ * from alive. */
 
 /* tc_push() of a scope whose operations, and those of its children, are recorded. */
 tc_scope *tc_push_grad(tc_scope *up);
@@ -312,11 +312,11 @@ void tc_tap(tc_scope *s, const char *name, tc_tensor *x);
 /* What operations cost, from their shapes. */
 struct tc_work {
     double convolutions; /* floating-point operations of convolutions, */
-    double products;     /*   of matrix products and of attention: 2 a product of numbers */
-    double results;      /* bytes that these made, */
-    double bytes;        /*   and all other operations */
-    double calls;        /* operations */
-    int64_t live, peak;  /* bytes of tensors made since, now and at most */
+    double products; /*   of matrix products and of attention: 2 a product of numbers */
+    double results;  /* bytes that these made, */
+    double bytes;    /*   and all other operations */
+    double calls;    /* operations */
+    int64_t live, peak; /* bytes of tensors made since, now and at most */
 };
 
 /* From now on the costs of operations are added to *work, on "meta" as elsewhere; NULL:

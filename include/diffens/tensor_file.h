@@ -67,9 +67,9 @@ struct tensor_file {
     size_t metadata_count;
     struct tensor_storage *storages; /* of all parts */
     size_t storage_count;
-    char
-        *unknown_globals; /* of PyTorch files: "os.system, a.b and 3 more", escaped: names
-                             of classes and functions that were not looked up; or NULL */
+    /* Of the first PyTorch file that has any: "os.system, a.b and others", escaped:
+     * classes and functions that were not looked up. Else NULL. */
+    char *unknown_globals;
 };
 
 /* Opens `path`: a safetensors file, a PyTorch checkpoint (torch.save, its zip archive or

@@ -24,8 +24,8 @@ struct batch {
     struct unet_condition text;
     struct scheduler *scheduler;
     tc_rng **rngs; /* one a picture, so that a picture's noise is its own */
-    tc_tensor
-        *broken; /* [B]: 0 for a picture whose numbers are finite so far, else NaN */
+    /* [B]: 0 for a picture whose numbers are finite so far, else NaN */
+    tc_tensor *broken;
     struct sampler_picture *pictures;
 };
 

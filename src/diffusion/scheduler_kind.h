@@ -40,9 +40,9 @@ struct scheduler {
     tc_tensor *history[SCHEDULER_HISTORY]; /* newest first, owned by `scope` */
     int history_count;
     tc_tensor *kept_sample; /* a latent for a later step, owned by `scope` */
-    tc_tensor
-        *kept_output; /* pndm: weighted sum of outputs; heun: the first derivative */
-    int order;        /* unipc: of the last step */
+    /* pndm: weighted sum of outputs; heun: the first derivative */
+    tc_tensor *kept_output;
+    int order; /* unipc: of the last step */
 };
 
 /* scheduler_config.c */

@@ -61,8 +61,7 @@ bool config_only(const struct json *object, const char *const *known, size_t cou
                  struct err *e);
 
 /* A string that may name a file beside this one: not empty, at most 255 bytes, no '/',
- * not
- * "." or "..", no control characters. */
+ * not "." or "..", no control characters. */
 bool config_as_file_name(const struct json *value, const char **out, struct err *e);
 
 #endif

@@ -13,9 +13,9 @@ struct nonfinite {
 void finite_count(struct nonfinite *found, enum file_dtype dtype, const void *bytes,
                   size_t count);
 
-/* The same for a whole tensor, read in pieces of 4 MiB, or of a row where
- * its elements do not lie side by side. False with ERR_INPUT,
- * ERR_MEMORY. */
+/* The same for a whole tensor, read in pieces of 4 MiB; where its elements do not lie
+ * side by side in rows of the first dimension, with all that lies between them in the
+ * file. False with ERR_INPUT, ERR_MEMORY. */
 bool finite_count_entry(struct nonfinite *found, const struct tensor_file *file,
                         const struct tensor_entry *entry, struct err *e);
 

@@ -1,6 +1,6 @@
 /* pickle.h: Python pickles as inert values. A global is a pair of names that nobody looks
  * up; calling it makes a record of the call. Leaves what PyTorch means by them to
- * torch_tensors.h.
+ * torch_tensors.c.
  *
  * The opcodes are those that protocols 2 to 5 write (Python: Lib/pickletools.py). What
  * needs a registry or a second stream is refused: EXT1-4, INST, OBJ, NEWOBJ_EX,

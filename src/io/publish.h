@@ -42,8 +42,8 @@ void publish_abandon(struct publish *p);
 bool publish_bytes(const char *path, const void *bytes, size_t size, struct err *e);
 
 /* A name beside `path` that nothing has yet, as above: what is left under it by a process
- * that was killed, publish_remove_stale() removes. The caller frees it; NULL when memory is
- * out. */
+ * that was killed, publish_remove_stale() removes. The caller frees it; NULL when memory
+ * is out. */
 char *publish_temporary_path(const char *path);
 
 /* Removes every temporary of this process: for exit and signal handlers

@@ -1,7 +1,7 @@
 /* former.h: the run that a directory holds already, by its own files: run.json with the
  * lines of the journal on top, for whoever goes on with a run, joins runs or looks at
  * them. Both files are untrusted. Leaves whether it is the same run as another to
- * resume.h. */
+ * resume.c. */
 #ifndef DIFFENS_RUN_FORMER_H
 #define DIFFENS_RUN_FORMER_H
 

@@ -1,5 +1,5 @@
 /* blend.c: the closed-form mix at a layer and its way through the codebook. Leaves which
- * mixtures are made to pipeline.c. */
+ * mixtures are made to mixtures.c. */
 #include "diffens/stages.h"
 #include "models/vqgan.h"
 

@@ -1,4 +1,5 @@
-/* decode.c: latents become pictures. Leaves publishing them to pipeline.c. */
+/* decode.c: latents become pictures. Leaves publishing them to mixtures.c and
+ * optimizing.c. */
 #include "diffens/stages.h"
 #include "models/vqgan.h"
 

@@ -1,5 +1,5 @@
 /* import.h: pictures that exist already, as the parents of a run: --images. Leaves the
- * tensor that a run keeps of them to pipeline.c. */
+ * tensor that a run keeps of them to parents.h. */
 #ifndef DIFFENS_IMPORT_H
 #define DIFFENS_IMPORT_H
 

@@ -1,5 +1,5 @@
 /* parents.c: puts parents into the image tensor and beside it. Leaves the drawing of them
- * to generate.c and the reading of pictures from elsewhere to import.c. */
+ * to draw.c and the reading of pictures from elsewhere to import.c. */
 #include "stages/parents.h"
 
 #include "base/sha256.h"

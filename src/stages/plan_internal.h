@@ -19,8 +19,8 @@ bool plan_optimize(struct plan *p, struct err *e);
 /* Plans the cells, files and networks of the record. */
 bool plan_record(const struct plan *p, struct err *e);
 
-/* Warns of weight files with tensors that nothing asks for, and of those that name classes
- * or functions beside their tensors; ERR_INPUT with --strict and
+/* Warns of weight files with tensors that nothing asks for, and of those that name
+ * classes or functions beside their tensors; ERR_INPUT with --strict and
  * --reject-unknown-globals. */
 bool plan_check_extras(const struct plan *p, struct err *e);
 

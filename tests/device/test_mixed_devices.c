@@ -1,5 +1,5 @@
 /* test_mixed_devices.c: tensors of two devices never meet, on the accelerator that is
- * really host memory. Leaves whole commands to test_test_device.py. */
+ * really host memory. Leaves whole commands to tests/pipeline/test_accelerator.py. */
 #include "check.h"
 #include "diffens/tc.h"
 

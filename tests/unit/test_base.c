@@ -158,15 +158,9 @@ static void test_checked(void)
 {
     size_t size;
     uint64_t u;
-    int64_t i;
-    CHECK(checked_mul_size(SIZE_MAX / 2, 2, &size) && size == SIZE_MAX - 1);
-    CHECK(!checked_mul_size(SIZE_MAX / 2 + 1, 2, &size));
     CHECK(!checked_add_size(SIZE_MAX, 1, &size));
     CHECK(!checked_mul_u64(UINT64_MAX, 2, &u));
     CHECK(!checked_add_u64(UINT64_MAX, 1, &u));
-    CHECK(!checked_mul_i64(INT64_MIN, -1, &i));
-    CHECK(!checked_add_i64(INT64_MAX, 1, &i));
-    CHECK(checked_add_i64(INT64_MAX, -1, &i) && i == INT64_MAX - 1);
 }
 
 static void test_sha256(void)
