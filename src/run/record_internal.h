@@ -1,4 +1,4 @@
-/* record_internal.h: what record.c, record_write.c and resume.c share. */
+/* record_internal.h: what record.c, record_plan.c, record_write.c and resume.c share. */
 #ifndef DIFFENS_RUN_RECORD_INTERNAL_H
 #define DIFFENS_RUN_RECORD_INTERNAL_H
 
@@ -66,6 +66,22 @@ struct record_state {
     const char **kept;        /* its files that are not planned yet: still the run's */
     int kept_count;
 };
+
+/* ERR_MEMORY; returns false. */
+bool record_no_memory(struct err *e);
+
+/* The file of that name, NULL when none was added. */
+struct planned_file *record_find_file(const struct record_state *s, const char *file);
+
+/* Nothing that was there before may be lost: a file of the same name that `former` does
+ * not list is somebody else's (ERR_INPUT). Makes the folder of a new one. */
+bool record_claim(const struct record *r, const struct former_run *former,
+                  const char *file, const char *path, struct err *e);
+
+/* Adds it to the journal, so that it is known as this run's should run.json never say
+ * so. */
+bool record_note_file(struct record_state *s, const struct planned_file *f,
+                      struct err *e);
 
 /* run.json, whole. */
 void record_write_all(const struct record_state *s, struct json_writer *w);

@@ -13,11 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool no_memory(struct err *e)
-{
-    return err_set(e, ERR_MEMORY, "record: out of memory");
-}
-
 /* The same run */
 
 /* What decides the pictures, the machine apart. */
@@ -54,7 +49,7 @@ static bool read_plan(const struct record_state *s, struct json_document *plan,
     struct str text = {0};
     struct json_writer w = {.out = &text};
     record_write_all(s, &w);
-    bool ok = text.failed ? no_memory(e)
+    bool ok = text.failed ? record_no_memory(e)
                           : json_parse(plan, "plan", str_text(&text), text.size, e);
     str_free(&text);
     return ok;
@@ -95,7 +90,7 @@ bool record_identity(const struct record *r, char hex[SHA256_HEX], struct err *e
             write_identity(&c, member, &(struct json_writer){.out = &text});
     }
     sha256_bytes(str_text(&text), text.size, hex);
-    bool ok = !text.failed || no_memory(e);
+    bool ok = !text.failed || record_no_memory(e);
     str_free(&text);
     json_free(&plan);
     return ok;
@@ -160,7 +155,7 @@ static bool take_files(struct record *r, int *missing, struct err *e)
         char hex[SHA256_HEX];
         char *path = str_path(r->directory, f->file);
         if (!path)
-            return no_memory(e);
+            return record_no_memory(e);
         enum found found = look_at(path, f->sha256, hex, e);
         bool ok = found != FOUND_ALTERED || e->code != ERR_OK ||
                   refuse_altered(path, hex, f->sha256, e);
@@ -188,7 +183,7 @@ static bool keep_files(struct record_state *s, struct err *e)
     s->kept = calloc((size_t)s->former.file_count + 1, sizeof *s->kept);
     if (!planned || !s->kept) {
         free(planned);
-        return no_memory(e);
+        return record_no_memory(e);
     }
     for (int i = 0; i < s->cell_count; i++)
         planned[count++] = s->cells[i].is.file;
@@ -208,7 +203,7 @@ static bool take_outcomes(struct record_state *s, struct err *e)
 {
     const struct former_run *f = &s->former;
     s->outcomes = calloc((size_t)s->case_count + 1, sizeof *s->outcomes);
-    bool ok = s->outcomes || no_memory(e);
+    bool ok = s->outcomes || record_no_memory(e);
     for (int64_t n = 0; ok && n < s->case_count; n++) {
         struct str json = {0};
         struct json_writer w = {.out = &json};
