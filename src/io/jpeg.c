@@ -3,6 +3,8 @@
  * Leaves files and limits to image.c. */
 #include "io/jpeg.h"
 
+#include "io/exif.h"
+
 #include <errno.h>
 #include <string.h>
 #include <turbojpeg.h>
@@ -34,16 +36,52 @@ bool jpeg_size(const uint8_t *bytes, size_t size, int64_t *width, int64_t *heigh
         ok = err_set(e, ERR_INPUT, "found CMYK, expected grey or RGB colours");
     if (handle)
         tjDestroy(handle);
-    *width = wide;
-    *height = high;
+    bool lying = exif_orientation(bytes, size) >= 5;
+    *width = lying ? high : wide;
+    *height = lying ? wide : high;
+    return ok;
+}
+
+/* Shows upright what lies as EXIF's orientation says. Takes the pixels of `image` over.
+ */
+static bool turn(struct image *image, int orientation, struct err *e)
+{
+    struct image lying = *image;
+    bool swapped = orientation >= 5;
+    bool ok = image_new(image, swapped ? lying.height : lying.width,
+                        swapped ? lying.width : lying.height, e);
+    bool from_right =
+        orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    bool from_below =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    for (int y = 0; ok && y < image->height; y++) {
+        for (int x = 0; x < image->width; x++) {
+            int column = swapped ? y : x, row = swapped ? x : y;
+            if (from_right)
+                column = lying.width - 1 - column;
+            if (from_below)
+                row = lying.height - 1 - row;
+            memcpy(image->rgb + ((size_t)y * (size_t)image->width + (size_t)x) * 3,
+                   lying.rgb + ((size_t)row * (size_t)lying.width + (size_t)column) * 3,
+                   3);
+        }
+    }
+    image_free(&lying);
     return ok;
 }
 
 bool jpeg_decode(struct image *image, const uint8_t *bytes, size_t size, struct err *e)
 {
     int64_t width, height;
-    if (!jpeg_size(bytes, size, &width, &height, e) ||
-        !image_new(image, (int)width, (int)height, e))
+    int orientation = exif_orientation(bytes, size);
+    if (!jpeg_size(bytes, size, &width, &height, e))
+        return false;
+    if (orientation >= 5) { /* as the file has it */
+        int64_t side = width;
+        width = height;
+        height = side;
+    }
+    if (!image_new(image, (int)width, (int)height, e))
         return false;
     errno = 0;
     tjhandle handle = tjInitDecompress();
@@ -56,7 +94,7 @@ bool jpeg_decode(struct image *image, const uint8_t *bytes, size_t size, struct 
         tjDestroy(handle);
     if (!ok)
         image_free(image);
-    return ok;
+    return ok && (orientation == 1 || turn(image, orientation, e));
 }
 
 bool jpeg_encode(struct str *out, const struct image *image, int quality, struct err *e)

@@ -14,7 +14,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("DIFFENS_BUILD", ROOT / "build"))
@@ -207,6 +207,27 @@ def test_pictures(tmp_path):
         assert copy.text == {"path": str(path), "say": "caf\u00e9 \u2603"}
         assert isinstance(copy.text["say"], PngImagePlugin.iTXt)
         assert not isinstance(copy.text["path"], PngImagePlugin.iTXt)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", range(0, 10))
+def test_pictures_of_a_turned_camera_are_upright(tmp_path, order, orientation):
+    """As Pillow turns them; what is no orientation turns nothing."""
+    path = tmp_path / "a.jpg"
+    picture = Image.fromarray(np.random.default_rng(2).integers(
+        0, 256, (3, 5, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1))
+    short, long = (("<H", "<I") if order == "II" else (">H", ">I"))
+    pack = struct.pack
+    tiff = (order.encode() + pack(short, 42) + pack(long, 8) + pack(short, 2)
+            + pack(short, 0x010F) + pack(short, 2) + pack(long, 4) + b"me\0\0"
+            + pack(short, 0x0112) + pack(short, 3) + pack(long, 1) + pack(short, orientation)
+            + b"\0\0" + pack(long, 0))
+    picture.save(path, quality=95, exif=b"Exif\0\0" + tiff)
+    found, = driver("image", path)
+    shown = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    ours = np.asarray(Image.open(f"{path}.png"))
+    assert found[:2] == list(shown.size)
+    assert np.abs(ours.astype(int) - np.asarray(shown)).max() <= 4
 
 
 def test_cut_jpegs_are_refused(tmp_path):
