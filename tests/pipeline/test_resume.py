@@ -242,7 +242,6 @@ def test_another_run_is_refused(work, diffens, tmp_path, change, field):
     arguments, reference = work["generate"]
     run = tmp_path / "run"
     shutil.copytree(reference, run)
-    (run / "run.lock").unlink()
     before = contents(run)
     if change[0] == "--prompt":
         arguments = [a for a in arguments if a != "--prompts" and not a.endswith(".txt")]
