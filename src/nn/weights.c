@@ -2,8 +2,8 @@
  * what a network asks for against what its file has. Leaves formats to tensor_file.h. */
 #include "diffens/weights.h"
 
-#include <limits.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,14 +19,16 @@ struct w_store {
     tc_scope *model; /* owns the tensors */
     struct weights_findings findings;
     struct w_finding *first, **last; /* in the order in which they were asked for */
-    struct w_node *nodes; /* all of them, newest first, linked by `made_before` */
+    struct w_node *nodes;    /* all of them, newest first, linked by `made_before` */
+    struct w_node **buckets; /* the same by the hash of parent and name; a power of two */
+    size_t bucket_count, node_count;
 };
 
 /* One component of a name. Look-ups of absent names make nodes too, so that a second
  * look-up is as quick as one that succeeds, and the error can say the full name. */
 struct w_node {
     struct w_store *store;
-    struct w_node *parent, *first_child, *sibling, *made_before;
+    struct w_node *parent, *made_before, *in_bucket;
     tc_tensor *tensor;
     struct tc_shape shape; /* of the tensor in the file */
     bool packed;           /* `tensor` is in the form that a layer prefers */
@@ -37,30 +39,65 @@ struct w_node {
     char name[];
 };
 
+static struct w_node **bucket_of(const struct w_store *store, const struct w_node *parent,
+                                 const char *name, size_t length)
+{
+    uint64_t hash = (uintptr_t)parent; /* an address: a file cannot aim at one bucket */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3; /* FNV-1a */
+    return &store->buckets[(hash ^ hash >> 32) & (store->bucket_count - 1)];
+}
+
+static void node_hang(struct w_store *store, struct w_node *node)
+{
+    struct w_node **bucket = bucket_of(store, node->parent, node->name, node->length);
+    node->in_bucket = *bucket;
+    *bucket = node;
+}
+
+/* Keeps buckets short: a file may have 200,000 names in one level. */
+static bool buckets_grow(struct w_store *store)
+{
+    if (store->node_count < store->bucket_count)
+        return true;
+    size_t count = store->bucket_count ? 2 * store->bucket_count : 256;
+    struct w_node **buckets = calloc(count, sizeof *buckets);
+    if (!buckets)
+        return false;
+    free(store->buckets);
+    store->buckets = buckets;
+    store->bucket_count = count;
+    for (struct w_node *node = store->nodes; node; node = node->made_before)
+        node_hang(store, node);
+    return true;
+}
+
 static struct w_node *node_new(struct w_store *store, struct w_node *parent,
                                const char *name, size_t length)
 {
     struct w_node *node = calloc(1, sizeof *node + length + 1);
-    if (!node)
+    if (!node || !buckets_grow(store)) {
+        free(node);
         return NULL;
+    }
     node->store = store;
     node->parent = parent;
     node->length = length;
     memcpy(node->name, name, length);
     node->made_before = store->nodes;
     store->nodes = node;
-    if (parent) {
-        node->sibling = parent->first_child;
-        parent->first_child = node;
-    }
+    store->node_count++;
+    node_hang(store, node);
     return node;
 }
 
 /* The child of that name, made when it is not there; NULL when memory is out. */
 static struct w_node *node_child(struct w_node *node, const char *name, size_t length)
 {
-    for (struct w_node *child = node->first_child; child; child = child->sibling)
-        if (child->length == length && memcmp(child->name, name, length) == 0)
+    for (struct w_node *child = *bucket_of(node->store, node, name, length); child;
+         child = child->in_bucket)
+        if (child->parent == node && child->length == length &&
+            memcmp(child->name, name, length) == 0)
             return child;
     return node_new(node->store, node, name, length);
 }
@@ -182,6 +219,8 @@ weights weights_load(tc_scope *model, const struct tensor_file *file, const char
     struct w_store *store = calloc(1, sizeof *store);
     struct w_node *root = store ? node_new(store, NULL, "", 0) : NULL;
     if (!root) {
+        if (store)
+            free(store->buckets);
         free(store);
         err_set(e, ERR_MEMORY, "no host memory for the names of the weights");
         return (weights){NULL};
@@ -219,6 +258,7 @@ void weights_unload(weights root)
         store->first = finding->after;
         free(finding);
     }
+    free(store->buckets);
     free(store);
 }
 
