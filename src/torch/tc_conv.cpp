@@ -102,7 +102,7 @@ static at::Tensor conv2d_shape(const at::Tensor &x, const at::Tensor &weight, in
                      x.options());
 }
 
-// Few outputs and many weights, on the CPU: one product reads the weights where they are,
+// Few outputs for many weights, on the CPU: one product reads the weights where they are,
 // while libtorch would put them into another order first.
 static bool suits_product(const at::Tensor &x, const at::Tensor &weight, int stride,
                           int padding)
@@ -111,9 +111,9 @@ static bool suits_product(const at::Tensor &x, const at::Tensor &weight, int str
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && kernel > 1 &&
            !at::GradMode::is_enabled() && weight.size(1) >= 32 &&
            weight.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-           side_out(x, 2, kernel, stride, padding) *
-                   side_out(x, 3, kernel, stride, padding) <
-               WINOGRAD_OUTPUTS;
+           !is_worth_its_memory(side_out(x, 2, kernel, stride, padding) *
+                                    side_out(x, 3, kernel, stride, padding),
+                                weight.size(1));
 }
 
 // The windows of x as rows [B*Ho*Wo,k*k*Cin], times the weights [Cout,k*k*Cin].
