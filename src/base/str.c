@@ -119,6 +119,14 @@ int64_t str_keep_rows(char **texts, int64_t rows, int64_t width, int64_t first,
     return kept;
 }
 
+size_t str_hash(size_t seed, const char *bytes, size_t size)
+{
+    uint64_t hash = 14695981039346656037u ^ seed;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211u;
+    return (size_t)(hash ^ hash >> 32);
+}
+
 char *str_path(const char *directory, const char *name)
 {
     if (name[0] == '/' || directory[0] == 0)

@@ -42,6 +42,9 @@ char *str_dup(const char *text);
 int64_t str_keep_rows(char **texts, int64_t rows, int64_t width, int64_t first,
                       int64_t stride);
 
+/* FNV-1a of the bytes, folded; for hash tables in memory. Other seeds give other hashes. */
+size_t str_hash(size_t seed, const char *bytes, size_t size);
+
 /* "directory/name", or `name` alone where it is absolute or the directory is "". The
  * caller frees it; NULL when memory is out. */
 char *str_path(const char *directory, const char *name);

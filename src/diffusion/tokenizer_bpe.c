@@ -57,15 +57,6 @@ static bool is_byte_level(const char *name, size_t size)
 
 /* Hash tables: open addressing, at most half full */
 
-/* FNV-1a */
-static size_t hash_bytes(const char *bytes, size_t size)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ (unsigned char)bytes[i]) * 1099511628211u;
-    return (size_t)(hash ^ hash >> 32);
-}
-
 /* The finaliser of MurmurHash3 */
 static size_t hash_pair(int32_t left, int32_t right)
 {
@@ -86,7 +77,7 @@ static size_t table_size(size_t entries)
 /* The slot of a name: its own, or the free one where it belongs. */
 static int32_t *name_slot(const struct bpe *b, const char *name, size_t size)
 {
-    size_t at = hash_bytes(name, size) & (b->by_name_size - 1);
+    size_t at = str_hash(0, name, size) & (b->by_name_size - 1);
     for (;; at = (at + 1) & (b->by_name_size - 1)) {
         int32_t id = b->by_name[at];
         if (id < 0 ||

@@ -2,6 +2,8 @@
  * what a network asks for against what its file has. Leaves formats to tensor_file.h. */
 #include "diffens/weights.h"
 
+#include "base/str.h"
+
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,10 +44,9 @@ struct w_node {
 static struct w_node **bucket_of(const struct w_store *store, const struct w_node *parent,
                                  const char *name, size_t length)
 {
-    uint64_t hash = (uintptr_t)parent; /* an address: a file cannot aim at one bucket */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3; /* FNV-1a */
-    return &store->buckets[(hash ^ hash >> 32) & (store->bucket_count - 1)];
+    /* Seeded by an address: a file cannot aim at one bucket. */
+    size_t hash = str_hash((uintptr_t)parent, name, length);
+    return &store->buckets[hash & (store->bucket_count - 1)];
 }
 
 static void node_hang(struct w_store *store, struct w_node *node)

@@ -110,6 +110,7 @@ void record_close(struct record *r)
     free(s->cells);
     free(s->networks);
     free(s->files);
+    free(s->by_name);
     free(s->device);
     free(s->dtype);
     str_free(&s->json);
@@ -199,12 +200,38 @@ bool record_add_known_weights(struct record *r, int network, const char *inside,
     return copy(&f->inside, inside, e);
 }
 
+/* The slot of a name: its own, or the free one where it belongs. */
+static int *name_slot(const struct record_state *s, const char *file)
+{
+    size_t at = str_hash(0, file, strlen(file));
+    for (;; at++) {
+        int *slot = &s->by_name[at & (s->by_name_size - 1)];
+        if (*slot < 0 || strcmp(s->files[*slot].file, file) == 0)
+            return slot;
+    }
+}
+
+static bool make_room_for_names(struct record_state *s, struct err *e)
+{
+    size_t size = s->by_name_size ? 2 * s->by_name_size : 64;
+    if (2 * ((size_t)s->file_count + 1) <= s->by_name_size)
+        return true;
+    int *slots = malloc(size * sizeof *slots);
+    if (!slots)
+        return record_no_memory(e);
+    memset(slots, 0xff, size * sizeof *slots);
+    free(s->by_name);
+    s->by_name = slots;
+    s->by_name_size = size;
+    for (int i = 0; i < s->file_count; i++)
+        *name_slot(s, s->files[i].file) = i;
+    return true;
+}
+
 struct planned_file *record_find_file(const struct record_state *s, const char *file)
 {
-    for (int i = 0; i < s->file_count; i++)
-        if (strcmp(s->files[i].file, file) == 0)
-            return &s->files[i];
-    return NULL;
+    int number = s->by_name_size ? *name_slot(s, file) : -1;
+    return number < 0 ? NULL : &s->files[number];
 }
 
 static bool set_path(const struct record *r, const char *file, char **path, struct err *e)
@@ -287,10 +314,12 @@ bool record_add_file(struct record *r, const char *file, struct err *e)
     if (!all)
         return false;
     s->files = all;
-    struct planned_file *f = &all[s->file_count++];
-    bool ok = copy(&f->file, file, e) && set_path(r, file, &f->path, e);
-    if (!ok || !s->begun)
-        return ok;
+    struct planned_file *f = &all[s->file_count];
+    if (!make_room_for_names(s, e) || !copy(&f->file, file, e))
+        return false;
+    *name_slot(s, file) = s->file_count++;
+    if (!set_path(r, file, &f->path, e) || !s->begun)
+        return e->code == ERR_OK;
     return record_claim(r, &s->former, file, f->path, e) && record_note_file(s, f, e);
 }
 

@@ -163,9 +163,9 @@ static bool take_files(struct record *r, int *missing, struct err *e)
         if (!ok || e->code != ERR_OK)
             return false;
         *missing += found == FOUND_MISSING;
-        for (int k = 0; *f->sha256 && found == FOUND_SAME && k < s->file_count; k++)
-            if (strcmp(s->files[k].file, f->file) == 0)
-                memcpy(s->files[k].sha256, f->sha256, sizeof s->files[k].sha256);
+        struct planned_file *planned = record_find_file(s, f->file);
+        if (*f->sha256 && found == FOUND_SAME && planned)
+            memcpy(planned->sha256, f->sha256, sizeof planned->sha256);
     }
     return true;
 }
