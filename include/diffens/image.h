@@ -22,7 +22,7 @@ void image_free(struct image *image);
 
 /* Reads a PNG or JPEG. Grey, palette and 16-bit are converted; an alpha channel is
  * composited on white, and *had_alpha (may be NULL) says so. CMYK and other formats are
- * refused by name; limits: 256 MiB, side 16,384, 64 Mpx. */
+ * refused by name; limits: LIMIT_IMAGE_FILE, _SIDE, _PIXELS. */
 bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e);
 
 /* What image_read() refuses for its format, its size or because it breaks off is refused;

@@ -170,6 +170,7 @@ struct options {
     enum dtype_mode dtype; /* default auto */
     int threads;           /* CPU threads, 1..1024; 0, the default: libtorch's choice */
     bool deterministic;    /* deterministic algorithms only; default false */
+    struct option_names limits; /* NAME=N of limits.h that differ from its table */
 
     /* what to write */
     const char *out; /* run directory; NULL: next free diffens-runs/COMMAND-001 */

@@ -110,6 +110,8 @@ void options_free(struct options *o)
         free(o->models.name[i]);
     for (int i = 0; i < o->pair.count; i++)
         free(o->pair.name[i]);
+    for (int i = 0; i < o->limits.count; i++)
+        free(o->limits.name[i]);
     for (int i = 0; i < o->argument_count; i++)
         free(o->arguments[i]);
     for (int i = 0; i < o->text_count; i++)

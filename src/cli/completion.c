@@ -119,7 +119,7 @@ void completion_add_bash(struct str *out)
 
 static void add_zsh_option(struct str *out, const struct option *o)
 {
-    str_addf(out, "        '%s--%s[", o->kind == OPTION_WEIGHTS ? "*" : "", o->name);
+    str_addf(out, "        '%s--%s[", option_is_repeatable(o) ? "*" : "", o->name);
     add_short_help(out, o, "'[]:\\");
     str_add(out, "]");
     if (o->argument && takes_file(o))

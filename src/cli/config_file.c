@@ -36,7 +36,8 @@ static bool takes_numbers(const struct option *option)
 static bool takes_list(const struct option *option)
 {
     return option->kind == OPTION_NAMES || option->kind == OPTION_GAMMA ||
-           option->kind == OPTION_WEIGHTS || option->kind == OPTION_SET;
+           option->kind == OPTION_WEIGHTS || option->kind == OPTION_SET ||
+           option->kind == OPTION_LIMITS;
 }
 
 /* The value as it would stand on the command line. */

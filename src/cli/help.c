@@ -73,6 +73,7 @@ static void add_bounds(struct str *help, const struct option *o)
     case OPTION_NAMES:
     case OPTION_SHARD:
     case OPTION_CROPS:
+    case OPTION_LIMITS:
         break;
     }
     const char *initial = o->initial && !*o->initial ? "none" : o->initial;

@@ -187,7 +187,11 @@ static void add_verdict(struct str *out, const struct survey *s)
 static bool refuse(const struct survey *s, struct err *e)
 {
     const char *text = str_text(&s->problems);
-    err_set(e, ERR_INPUT, "%.*s", (int)strcspn(text, "\n"), text);
+    size_t length = strcspn(text, "\n");
+    const char *hint = text + length + strspn(text + length, "\n ");
+    err_set(e, ERR_INPUT, "%.*s", (int)length, text);
+    if (*hint)
+        err_hint(e, "%.*s", (int)strcspn(hint, "\n"), hint);
     if (s->problem_count > 1)
         err_hint(e, "the first of %d problems; standard output has them all",
                  s->problem_count);

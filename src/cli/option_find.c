@@ -71,6 +71,11 @@ static void join_choices(const struct option *o, const char *head, char *text,
     }
 }
 
+bool option_is_repeatable(const struct option *o)
+{
+    return o->kind == OPTION_WEIGHTS || o->kind == OPTION_LIMITS;
+}
+
 const char *option_expected(const struct option *o, char *text, size_t size)
 {
     const char *automatic = o->automatic ? "auto or " : "";
@@ -131,6 +136,9 @@ const char *option_expected(const struct option *o, char *text, size_t size)
         break;
     case OPTION_SHARD:
         snprintf(text, size, "%sI/N with 0 <= I < N <= %.0f", automatic, o->max);
+        break;
+    case OPTION_LIMITS:
+        snprintf(text, size, "NAME=N, a limit of `diffens help limits` within its range");
         break;
     case OPTION_CROPS:
         snprintf(text, size,

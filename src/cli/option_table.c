@@ -98,6 +98,16 @@ const struct option option_table[] = {
      .help = "refuse PyTorch weight files that hold more than tensors and plain values, "
              "instead of naming and ignoring the rest"},
 
+    {.name = "limit",
+     .argument = "NAME=N,...",
+     .kind = OPTION_LIMITS,
+     .offset = FIELD(limits),
+     .free = true,
+     .group = GROUP_INPUT,
+     .commands = ALL | COMMAND_MERGE | COMMAND_INSPECT | COMMAND_MODELS | COMMAND_DOCTOR,
+     .help = "how much of a file is taken in, such as image-file=1GiB; may be given "
+             "several times; diffens help limits lists them"},
+
     {.name = "random-seed",
      .argument = "N",
      .kind = OPTION_SEED,

@@ -25,6 +25,8 @@ enum option_kind {
                        in their order */
     OPTION_SHARD,   /* I/N, or "auto"; struct option_shard */
     OPTION_CROPS,   /* as crop_spec_parse() reads it; const char * */
+    OPTION_LIMITS,  /* NAME=N,... of limit_table, a name once; may be given again;
+                       struct option_names */
 };
 
 enum option_group {
@@ -72,6 +74,9 @@ const struct option *option_find_letter(char letter, unsigned commands);
 const struct option *option_nearest(const char *name, unsigned commands);
 
 const char *option_group_title(enum option_group group);
+
+/* Whether it may be given several times, each time with another value. */
+bool option_is_repeatable(const struct option *o);
 
 /* What values are allowed, in words: "integer 1..1000". Writes into `text`, returns it.
  */

@@ -130,6 +130,7 @@ static void write_value(struct json_writer *w, const struct option *option,
     case OPTION_SIZE:
         write_size(w, field);
         break;
+    case OPTION_LIMITS:
     case OPTION_NAMES:
         write_names(w, field, portable);
         break;

@@ -83,6 +83,9 @@ const struct page page_table[] = {
          "   75  stopped on request, with what was done saved: go on with --resume\n"
          "\n"
          "  diffens blend --prompts p.json --out runs/a || echo \"failed: $?\" >&2\n"},
+    {.name = "limits",
+     .summary = "how much of a file is taken in, and how to take more",
+     .add = limits_add},
     {.name = "--man", .add = manual_add},
     {.name = "--bash", .add = completion_add_bash},
     {.name = "--zsh", .add = completion_add_zsh},

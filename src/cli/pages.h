@@ -20,6 +20,9 @@ const struct page *page_find(const char *name);
 
 void page_add(struct str *out, const struct page *page);
 
+/* src/cli/limits_page.c: the topic of that name */
+void limits_add(struct str *out);
+
 /* src/cli/manual.c: the manual page diffens(1), in the macros of man(7) */
 void manual_add(struct str *out);
 

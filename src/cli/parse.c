@@ -9,6 +9,7 @@
 #include "cli/pages.h"
 #include "cli/set.h"
 #include "cli/shard.h"
+#include "io/limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ static bool set_option(struct parser *p, const struct option *option, const char
 {
     char expected[400];
     const char **given = &p->given[option - option_table];
-    bool repeated = *given && option->kind != OPTION_WEIGHTS;
+    bool repeated = *given && !option_is_repeatable(option);
     if (repeated && strcmp(*given, value) != 0)
         return err_set(p->e, ERR_USAGE, "--%s: given twice, as \"%s\" and as \"%s\"",
                        option->name, STR_SHOW(*given), STR_SHOW(value));
@@ -184,6 +185,17 @@ bool options_set_defaults(const struct command *command, struct parsed *out,
            options_check(&out->options, e);
 }
 
+/* The command line's hold for the file of --config, too. Returns true. */
+static bool use_limits(const struct options *o)
+{
+    enum limit limit;
+    uint64_t value;
+    for (int i = 0; i < o->limits.count; i++)
+        if (limit_parse(o->limits.name[i], strlen(o->limits.name[i]), &limit, &value))
+            limit_set(limit, value);
+    return true;
+}
+
 static enum parse_outcome parse_options(struct parser *p)
 {
     bool options_end = false;
@@ -212,8 +224,9 @@ static enum parse_outcome parse_options(struct parser *p)
         if (!ok)
             return PARSE_ERROR;
     }
-    bool ok = check_operands(p) && config_read(o, p->e) && environment_read(o, p->e) &&
-              shard_resolve(o, p->e) && options_check(o, p->e);
+    bool ok = check_operands(p) && use_limits(o) && config_read(o, p->e) &&
+              use_limits(o) && environment_read(o, p->e) && shard_resolve(o, p->e) &&
+              options_check(o, p->e);
     return ok ? PARSE_RUN : PARSE_ERROR;
 }
 

@@ -4,7 +4,9 @@
 
 #include "base/str.h"
 #include "cli/commands.h"
+#include "io/limits.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +62,31 @@ enum value_result option_set(struct options *o, const struct option *option,
     return ok ? VALUE_OK : VALUE_NO_MEMORY;
 }
 
+/* Says the range of the first limit of a list that is outside its own, or what its name
+ * may have meant. */
+static bool hint_limit(const char *list, struct err *e)
+{
+    const char *known[LIMIT_COUNT];
+    char name[32], most[32];
+    enum limit limit;
+    uint64_t value;
+    for (int i = 0; i < LIMIT_COUNT; i++)
+        known[i] = limit_table[i].name;
+    size_t length = strcspn(list, ",");
+    while (limit_parse(list, length, &limit, &value) && list[length]) {
+        list += length + 1;
+        length = strcspn(list, ",");
+    }
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(list, "=,"), list);
+    for (int i = 0; i < LIMIT_COUNT; i++)
+        if (strcmp(name, known[i]) == 0)
+            return err_hint(
+                e, "%s takes 1 to %s, each limit once", name,
+                limit_show(&limit_table[i], limit_table[i].most, most, sizeof most));
+    const char *nearest = str_nearest(name, known, LIMIT_COUNT);
+    return nearest && err_hint(e, "did you mean %s=N?", nearest);
+}
+
 bool option_hint_value(const struct option *option, const char *value, struct err *e)
 {
     const char *words[32], *word;
@@ -67,6 +94,8 @@ bool option_hint_value(const struct option *option, const char *value, struct er
     size_t count = 0, length;
     if (option->kind == OPTION_SIZE && *value && !value[strspn(value, "0123456789")])
         return err_hint(e, "did you mean %.8sx%.8s?", value, value);
+    if (option->kind == OPTION_LIMITS)
+        return hint_limit(value, e);
     if (option->kind != OPTION_WORD && option->kind != OPTION_CHOICE)
         return false;
     while (count < 32 && (length = option_choice(option, (int)count, &word)) > 0 &&

@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "diffens/optimize.h"
+#include "io/limits.h"
 
 #include <locale.h>
 #include <math.h>
@@ -153,6 +154,37 @@ static enum value_result read_names(const struct option *option, const char *tex
     }
     return out->count >= (int)option->min ? VALUE_OK : VALUE_WRONG;
 }
+
+static enum value_result read_limits(const char *text, struct option_names *out)
+{
+    const char *item;
+    size_t length;
+    enum limit limit, other;
+    uint64_t value, other_value;
+    while (next_item(&text, ',', &item, &length)) {
+        bool known = false;
+        if (!limit_parse(item, length, &limit, &value))
+            return VALUE_WRONG;
+        for (int i = 0; i < out->count; i++) {
+            const char *before = out->name[i];
+            if (!limit_parse(before, strlen(before), &other, &other_value) ||
+                other != limit)
+                continue;
+            if (other_value != value)
+                return VALUE_WRONG;
+            known = true;
+        }
+        if (known)
+            continue;
+        out->name[out->count] = strndup(item, length);
+        if (!out->name[out->count])
+            return VALUE_NO_MEMORY;
+        out->count++;
+    }
+    return VALUE_OK;
+}
+
+_Static_assert(LIMIT_COUNT <= OPTIONS_MAX_MODELS, "options.h: struct option_names");
 
 static bool add_gamma(struct option_numbers *out, double value)
 {
@@ -351,6 +383,8 @@ enum value_result value_read(const struct option *option, const char *text,
         break;
     case OPTION_NAMES:
         return read_names(option, text, field);
+    case OPTION_LIMITS:
+        return read_limits(text, field);
     case OPTION_GAMMA:
         ok = read_gamma(option, text, field);
         break;

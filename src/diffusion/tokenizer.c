@@ -8,6 +8,7 @@
 #include "io/config.h"
 #include "io/limits.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -225,9 +226,11 @@ static char *text_of(const struct tokenizer *t, const int32_t *ids, size_t count
 static bool check_prompt(const char *prompt, size_t size, struct err *e)
 {
     size_t bad;
-    if (size > TOKENIZER_PROMPT_LIMIT)
-        return err_set(e, ERR_INPUT, "prompt: found %zu bytes, expected at most %d", size,
-                       TOKENIZER_PROMPT_LIMIT);
+    if (size > limit_of(LIMIT_PROMPT)) {
+        err_set(e, ERR_INPUT, "prompt: found %zu bytes, expected at most %" PRIu64, size,
+                limit_of(LIMIT_PROMPT));
+        return limit_hint(LIMIT_PROMPT, e);
+    }
     if (!utf8_valid(prompt, size, &bad))
         return err_set(e, ERR_INPUT,
                        "prompt: found byte 0x%02X at offset %zu, expected UTF-8",

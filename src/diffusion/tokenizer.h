@@ -37,9 +37,7 @@ struct token_info {
                       quotes it; NULL where nothing was. The caller frees it. */
 };
 
-#define TOKENIZER_PROMPT_LIMIT 65536 /* bytes */
-
-/* Encodes a prompt (UTF-8, at most TOKENIZER_PROMPT_LIMIT bytes) into exactly
+/* Encodes a prompt (UTF-8, at most LIMIT_PROMPT bytes) into exactly
  * `max_length` (at least 2) ids: begin, tokens, end, padding. Literal special tokens in
  * the prompt become their ids, as in the reference. `info` may be NULL. ERR_INPUT names
  * the offset of what is not UTF-8. */

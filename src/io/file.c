@@ -97,13 +97,14 @@ bool file_read_at(int fd, void *out, size_t size, uint64_t offset, const char *p
     return true;
 }
 
-static bool too_long(const char *path, size_t limit, struct err *e)
+static bool too_long(const char *path, enum limit limit, struct err *e)
 {
-    return err_set(e, ERR_INPUT, "%s: found more than %zu bytes, expected at most that",
-                   STR_SHOW(path), limit);
+    err_set(e, ERR_INPUT, "%s: found more than %" PRIu64 " bytes, expected at most that",
+            STR_SHOW(path), limit_of(limit));
+    return limit_hint(limit, e);
 }
 
-bool file_read_all(const char *path, size_t limit, char **bytes, size_t *size,
+bool file_read_all(const char *path, enum limit limit, char **bytes, size_t *size,
                    struct err *e)
 {
     *bytes = NULL;
@@ -112,7 +113,7 @@ bool file_read_all(const char *path, size_t limit, char **bytes, size_t *size,
     if (fd < 0)
         return false;
     bool ok = false;
-    if (file_size > limit) {
+    if (file_size > limit_of(limit)) {
         too_long(path, limit, e);
         goto done;
     }
@@ -133,15 +134,15 @@ done:
     return ok;
 }
 
-bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size_t *size,
-                      struct err *e)
+bool file_read_stream(int fd, const char *name, enum limit limit, char **bytes,
+                      size_t *size, struct err *e)
 {
     struct str text = {0};
     char block[65536];
     ssize_t got = 1;
     int tries = 0;
     *bytes = NULL;
-    while (got != 0 && text.size <= limit && !text.failed) {
+    while (got != 0 && text.size <= limit_of(limit) && !text.failed) {
         /* A read that waits would not end when the program is asked to stop. */
         if (!stop_check(e))
             goto done;
@@ -157,7 +158,7 @@ bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size
     if (got < 0)
         err_set(e, ERR_INPUT, "%s: read at byte %zu: %s", STR_SHOW(name), text.size,
                 strerror(errno));
-    else if (text.size > limit)
+    else if (text.size > limit_of(limit))
         too_long(name, limit, e);
     else if (!(*bytes = str_take(&text)))
         err_set(e, ERR_MEMORY, "%s: out of memory after %zu bytes", STR_SHOW(name),

@@ -5,6 +5,7 @@
 
 #include "base/sha256.h"
 #include "diffens/error.h"
+#include "io/limits.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,15 +22,15 @@ void file_close(int fd);
 bool file_read_at(int fd, void *out, size_t size, uint64_t offset, const char *path,
                   struct err *e);
 
-/* Reads a whole file of at most `limit` bytes into memory that the caller frees. A NUL
+/* Reads a whole file, of at most so many bytes, into memory that the caller frees. A NUL
  * that *size does not count follows the bytes. */
-bool file_read_all(const char *path, size_t limit, char **bytes, size_t *size,
+bool file_read_all(const char *path, enum limit limit, char **bytes, size_t *size,
                    struct err *e);
 
 /* The same from an open descriptor that need not be a regular file (standard input),
  * until its end; `name` stands in messages. */
-bool file_read_stream(int fd, const char *name, size_t limit, char **bytes, size_t *size,
-                      struct err *e);
+bool file_read_stream(int fd, const char *name, enum limit limit, char **bytes,
+                      size_t *size, struct err *e);
 
 /* SHA-256 of a file's bytes. */
 bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e);

@@ -10,6 +10,7 @@
 #include "io/publish.h"
 #include "io/stb.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,13 +84,17 @@ static const char *format_name(const uint8_t *bytes, size_t size)
 
 static bool check_size(int64_t width, int64_t height, struct err *e)
 {
-    if (width >= 1 && height >= 1 && width <= LIMIT_IMAGE_SIDE &&
-        height <= LIMIT_IMAGE_SIDE && width * height <= LIMIT_IMAGE_PIXELS)
+    int64_t side = (int64_t)limit_of(LIMIT_IMAGE_SIDE);
+    int64_t pixels = (int64_t)limit_of(LIMIT_IMAGE_PIXELS);
+    bool sides = width >= 1 && height >= 1 && width <= side && height <= side;
+    if (sides && width * height <= pixels)
         return true;
-    return err_set(
-        e, ERR_INPUT,
-        "size: found %lld x %lld, expected sides of 1..%d and at most %lld pixels",
-        (long long)width, (long long)height, LIMIT_IMAGE_SIDE, LIMIT_IMAGE_PIXELS);
+    err_set(e, ERR_INPUT,
+            "size: found %" PRId64 " x %" PRId64 ", expected sides of 1..%" PRId64
+            " and at most %" PRId64 " pixels",
+            width, height, side, pixels);
+    return width >= 1 && height >= 1 &&
+           limit_hint(sides ? LIMIT_IMAGE_PIXELS : LIMIT_IMAGE_SIDE, e);
 }
 
 static uint8_t on_white(int value, int alpha)

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A file that has more values than the limit has at least so many bytes for each. */
+enum { LARGE_VALUE_BYTES = 16 };
+
 /* Values never move, so that they can point at each other. */
 enum { BLOCK_VALUES = 256 };
 struct json_block {
@@ -24,6 +27,7 @@ static struct json *new_value(struct json_document *d, struct err *e)
     if (d->values == d->most) {
         err_set(e, ERR_INPUT, "found more than %zu values, expected at most that",
                 d->most);
+        limit_hint(LIMIT_JSON_VALUES, e);
         return NULL;
     }
     if (!d->blocks || d->blocks->used == BLOCK_VALUES) {
@@ -59,7 +63,7 @@ static bool plain_name(const char *key)
 
 void json_add_path(struct str *path, const struct json *value)
 {
-    const struct json *chain[LIMIT_JSON_DEPTH];
+    const struct json *chain[JSON_SCAN_DEPTH];
     int depth = 0;
     for (const struct json *v = value; v->parent; v = v->parent)
         chain[depth++] = v;
@@ -138,7 +142,7 @@ static bool build(struct json_document *d, struct json_scan *s, struct err *e)
 {
     struct {
         struct json *value, *last;
-    } open[LIMIT_JSON_DEPTH];
+    } open[JSON_SCAN_DEPTH];
     int depth = 0;
     const char *key = NULL;
     struct json_token token;
@@ -183,9 +187,9 @@ static bool build(struct json_document *d, struct json_scan *s, struct err *e)
 static bool parse_owned(struct json_document *d, const char *name, char *text,
                         size_t size, struct err *e)
 {
-    size_t most = size / LIMIT_JSON_VALUE_BYTES;
+    size_t most = size / LARGE_VALUE_BYTES, least = (size_t)limit_of(LIMIT_JSON_VALUES);
     *d = (struct json_document){.text = text, .name = str_dup(name)};
-    d->most = most > LIMIT_JSON_VALUES ? most : LIMIT_JSON_VALUES;
+    d->most = most > least ? most : least;
     if (!d->name || !text) {
         json_free(d);
         return err_set(e, ERR_MEMORY, "%s: out of memory", STR_SHOW(name));
@@ -200,7 +204,7 @@ static bool parse_owned(struct json_document *d, const char *name, char *text,
     return err_from(e, &cause, name);
 }
 
-bool json_read(struct json_document *d, const char *path, size_t limit, struct err *e)
+bool json_read(struct json_document *d, const char *path, enum limit limit, struct err *e)
 {
     char *text;
     size_t size;

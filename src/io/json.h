@@ -6,6 +6,7 @@
 #define DIFFENS_JSON_H
 
 #include "diffens/error.h"
+#include "io/limits.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,9 +43,10 @@ struct json_document {
     const struct json *root;
 };
 
-/* Reads a file of at most `limit` bytes. A byte-order mark in front is skipped. False
+/* Reads a file of at most so many bytes. A byte-order mark in front is skipped. False
  * with ERR_INPUT or ERR_MEMORY; then `d` is freed. */
-bool json_read(struct json_document *d, const char *path, size_t limit, struct err *e);
+bool json_read(struct json_document *d, const char *path, enum limit limit,
+               struct err *e);
 
 /* The same from memory, which is copied; `name` stands in messages. */
 bool json_parse(struct json_document *d, const char *name, const char *text, size_t size,

@@ -3,7 +3,6 @@
 
 #include "base/str.h"
 #include "base/utf8.h"
-#include "io/limits.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -237,7 +236,7 @@ static void end_value(struct json_scan *s)
 static bool open_level(struct json_scan *s, bool object, struct json_token *token,
                        struct err *e)
 {
-    if (s->depth == LIMIT_JSON_DEPTH)
+    if (s->depth == JSON_SCAN_DEPTH)
         return fail_found(s, "at most 64 levels of nesting", e);
     uint64_t bit = (uint64_t)1 << s->depth;
     s->is_object = object ? s->is_object | bit : s->is_object & ~bit;

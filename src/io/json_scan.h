@@ -2,7 +2,7 @@
  * headers too large for a tree, and below json.h. Leaves duplicate keys and meaning to
  * the caller.
  *
- * Strict: one value, nothing after it, at most LIMIT_JSON_DEPTH levels, valid UTF-8, no
+ * Strict: one value, nothing after it, at most JSON_SCAN_DEPTH levels, valid UTF-8, no
  * \u0000, no lone surrogates, no NaN or Infinity. */
 #ifndef DIFFENS_JSON_SCAN_H
 #define DIFFENS_JSON_SCAN_H
@@ -33,6 +33,8 @@ struct json_token {
     char *text;
     size_t size;
 };
+
+enum { JSON_SCAN_DEPTH = 64 }; /* is_object has a bit for each level */
 
 struct json_scan {
     char *text;

@@ -20,10 +20,15 @@
 
 enum { CHANNELS = 3 };
 
+static bool too_large(const struct image_tensor *t)
+{
+    int64_t side = (int64_t)limit_of(LIMIT_IMAGE_SIDE);
+    return t->height > side || t->width > side;
+}
+
 static bool cell_bytes(const struct image_tensor *t, uint64_t *bytes)
 {
-    return t->height >= 1 && t->width >= 1 && t->height <= LIMIT_IMAGE_SIDE &&
-           t->width <= LIMIT_IMAGE_SIDE &&
+    return t->height >= 1 && t->width >= 1 && !too_large(t) &&
            checked_mul_u64((uint64_t)t->height * (uint64_t)t->width, CHANNELS, bytes);
 }
 
@@ -76,12 +81,13 @@ bool image_tensor_create(struct image_tensor *t, const char *path, int64_t cases
         goto done;
     }
     if (!file_bytes(t, &bytes)) {
-        err_set(
-            e, ERR_USAGE,
-            "%s: found %" PRId64 " x %" PRId64 " x %" PRId64 " x %" PRId64
-            " x 3 bytes, expected at least one picture, sides of 1..%d and fewer than "
-            "2^63 bytes",
-            STR_SHOW(path), cases, models, height, width, LIMIT_IMAGE_SIDE);
+        err_set(e, ERR_USAGE,
+                "%s: found %" PRId64 " x %" PRId64 " x %" PRId64 " x %" PRId64
+                " x 3 bytes, expected at least one picture, sides of 1..%" PRIu64
+                " and fewer than 2^63 bytes",
+                STR_SHOW(path), cases, models, height, width, limit_of(LIMIT_IMAGE_SIDE));
+        if (too_large(t))
+            limit_hint(LIMIT_IMAGE_SIDE, e);
         goto done;
     }
     ok = publish_begin(&p, path, e) && publish_write(&p, header.bytes, header.size, e) &&
@@ -120,8 +126,11 @@ static bool check_header(const struct npy_header *h, struct image_tensor *t,
     if (!ok)
         err_set(e, ERR_INPUT,
                 "shape: found (%s%s), expected (N, M, H, W, 3), with H and W "
-                "1..%d",
-                str_text(&shape), h->rank > NPY_RANK ? ", ..." : "", LIMIT_IMAGE_SIDE);
+                "1..%" PRIu64,
+                str_text(&shape), h->rank > NPY_RANK ? ", ..." : "",
+                limit_of(LIMIT_IMAGE_SIDE));
+    if (!ok && too_large(t))
+        limit_hint(LIMIT_IMAGE_SIDE, e);
     str_free(&shape);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include "io/limits.h"
 #include "io/pickle_internal.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Values */
@@ -438,11 +439,14 @@ static bool stop(struct pickle_machine *m)
 
 static bool run(struct pickle_machine *m)
 {
-    for (long count = 0; next_opcode(m); count++) {
+    uint64_t most = limit_of(LIMIT_PICKLE_OPCODES);
+    for (uint64_t count = 0; next_opcode(m); count++) {
         if (m->opcode == '.') /* STOP */
             return stop(m);
-        if (count == LIMIT_PICKLE_OPCODES)
-            return pickle_fail(m, "found more than %d opcodes", LIMIT_PICKLE_OPCODES);
+        if (count == most) {
+            pickle_fail(m, "found more than %" PRIu64 " opcodes", most);
+            return limit_hint(LIMIT_PICKLE_OPCODES, m->e);
+        }
         if (!execute(m))
             return false;
     }
@@ -452,14 +456,16 @@ static bool run(struct pickle_machine *m)
 size_t pickle_budget(size_t size)
 {
     uint64_t budget = (48ull << 20) + 3 * (uint64_t)size;
-    return (size_t)(budget < LIMIT_PICKLE_VALUES ? budget : LIMIT_PICKLE_VALUES);
+    uint64_t limit = limit_of(LIMIT_PICKLE_VALUES);
+    bool raised = limit > limit_table[LIMIT_PICKLE_VALUES].initial;
+    return (size_t)(budget < limit && !raised ? budget : limit);
 }
 
 bool pickle_read(struct pickle *p, const void *bytes, size_t size, size_t budget,
                  struct err *e)
 {
-    if (size > LIMIT_PICKLE_BYTES)
-        size = LIMIT_PICKLE_BYTES;
+    if (size > limit_of(LIMIT_PICKLE_BYTES))
+        size = (size_t)limit_of(LIMIT_PICKLE_BYTES);
     *p = (struct pickle){
         .globals.kind = PICKLE_LIST, .persistent.kind = PICKLE_LIST, .budget = budget};
     struct err cause = {0};

@@ -3,7 +3,6 @@
 #ifndef DIFFENS_PICKLE_INTERNAL_H
 #define DIFFENS_PICKLE_INTERNAL_H
 
-#include "io/limits.h"
 #include "io/pickle.h"
 
 /* pickle_values.c */
@@ -23,6 +22,8 @@ bool pickle_append(struct pickle *p, struct pickle_value *value,
 
 /* pickle_machine.c: what fails sets the machine's `e` */
 
+enum { PICKLE_NESTING = 64 }; /* open marks */
+
 struct pickle_machine {
     struct pickle *p;
     const uint8_t *bytes;
@@ -31,7 +32,7 @@ struct pickle_machine {
     uint8_t opcode;
     struct pickle_value **stack;
     size_t depth, stack_room;
-    size_t marks[LIMIT_PICKLE_NESTING]; /* depths of the stack */
+    size_t marks[PICKLE_NESTING]; /* depths of the stack */
     int mark_count;
     struct pickle_value **memo;
     size_t memo_room, memo_count; /* the count is what MEMOIZE numbers by */

@@ -3,7 +3,9 @@
 #include "io/pickle_internal.h"
 
 #include "base/str.h"
+#include "io/limits.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +28,10 @@ bool pickle_fail_value(struct pickle_machine *m)
 {
     struct err cause = *m->e;
     *m->e = (struct err){0};
-    if (cause.code == ERR_INPUT)
-        return pickle_fail(m, "%s", cause.message);
-    return err_set(m->e, cause.code, "%s", cause.message);
+    if (cause.code != ERR_INPUT)
+        return err_from(m->e, &cause, NULL);
+    pickle_fail(m, "%s", cause.message);
+    return err_hint(m->e, "%s", cause.hint);
 }
 
 /* Reading */
@@ -85,9 +88,10 @@ bool pickle_push(struct pickle_machine *m, struct pickle_value *value)
 {
     if (!value)
         return pickle_fail_value(m);
-    if (m->depth == LIMIT_PICKLE_STACK)
-        return pickle_fail(m, "found more than %d values on the stack",
-                           LIMIT_PICKLE_STACK);
+    if (m->depth == limit_of(LIMIT_PICKLE_STACK)) {
+        pickle_fail(m, "found more than %zu values on the stack", m->depth);
+        return limit_hint(LIMIT_PICKLE_STACK, m->e);
+    }
     if (m->depth == m->stack_room && !grow(m, 2 * m->stack_room))
         return false;
     m->stack[m->depth++] = value;
@@ -115,8 +119,8 @@ struct pickle_value *pickle_pop(struct pickle_machine *m)
 
 bool pickle_mark(struct pickle_machine *m)
 {
-    if (m->mark_count == LIMIT_PICKLE_NESTING)
-        return pickle_fail(m, "found values nested deeper than %d", LIMIT_PICKLE_NESTING);
+    if (m->mark_count == PICKLE_NESTING)
+        return pickle_fail(m, "found values nested deeper than %d", PICKLE_NESTING);
     m->marks[m->mark_count++] = m->depth;
     return true;
 }
@@ -140,9 +144,11 @@ bool pickle_memo_put(struct pickle_machine *m, uint64_t index)
     struct pickle_value **value = pickle_top(m, 1);
     if (!value)
         return false;
-    if (index >= LIMIT_PICKLE_MEMO)
-        return pickle_fail(m, "found memo %llu, expected less than %d",
-                           (unsigned long long)index, LIMIT_PICKLE_MEMO);
+    if (index >= limit_of(LIMIT_PICKLE_MEMO)) {
+        pickle_fail(m, "found memo %" PRIu64 ", expected less than %" PRIu64, index,
+                    limit_of(LIMIT_PICKLE_MEMO));
+        return limit_hint(LIMIT_PICKLE_MEMO, m->e);
+    }
     if (index >= m->memo_room) {
         size_t room = m->memo_room ? m->memo_room : 256;
         while (room <= index)

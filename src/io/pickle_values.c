@@ -27,6 +27,7 @@ void *pickle_allocate(struct pickle *p, size_t size, struct err *e)
         size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
         if (room > p->budget - p->used) {
             err_set(e, ERR_INPUT, "found values of more than %zu bytes", p->budget);
+            limit_hint(LIMIT_PICKLE_VALUES, e);
             return NULL;
         }
         block = calloc(1, sizeof *block + room);

@@ -180,14 +180,12 @@ static bool read_fields(struct reader *r, struct tensor_entry *entry)
 
 static bool read_tensor(struct reader *r, const struct json_token *key)
 {
-    if (key->size > LIMIT_TENSOR_NAME)
-        return err_set(r->e, ERR_INPUT,
-                       "tensor \"%s\": found a name of %zu bytes, expected at most %d",
-                       STR_SHOW(key->text), key->size, LIMIT_TENSOR_NAME);
-    if (r->t->count - r->first == LIMIT_TENSORS)
-        return err_set(r->e, ERR_INPUT,
-                       "found more than %d tensors, expected at most that",
-                       LIMIT_TENSORS);
+    if (key->size > limit_of(LIMIT_TENSOR_NAME)) {
+        err_set(r->e, ERR_INPUT,
+                "tensor \"%s\": found a name of %zu bytes, expected at most %" PRIu64,
+                STR_SHOW(key->text), key->size, limit_of(LIMIT_TENSOR_NAME));
+        return limit_hint(LIMIT_TENSOR_NAME, r->e);
+    }
     struct tensor_entry entry = {
         .name = str_dup(key->text), .part = r->part, .storage = -1};
     if (!entry.name)
@@ -214,11 +212,13 @@ static bool read_metadata(struct reader *r)
         return false;
     while (next(r, &token) && token.kind == JSON_TOKEN_KEY) {
         const char *name = token.text;
-        if (r->t->metadata_count - first == LIMIT_TENSOR_TEXTS)
-            return err_set(r->e, ERR_INPUT,
-                           "__metadata__: found more than %d texts, "
-                           "expected at most that",
-                           LIMIT_TENSOR_TEXTS);
+        if (r->t->metadata_count - first == limit_of(LIMIT_TENSOR_TEXTS)) {
+            err_set(r->e, ERR_INPUT,
+                    "__metadata__: found more than %" PRIu64
+                    " texts, expected at most that",
+                    limit_of(LIMIT_TENSOR_TEXTS));
+            return limit_hint(LIMIT_TENSOR_TEXTS, r->e);
+        }
         snprintf(where, sizeof where, "__metadata__: \"%s\"",
                  str_show(key, sizeof key, name));
         if (!expect(r, JSON_TOKEN_STRING, where, &token) ||
@@ -337,9 +337,12 @@ static bool read_length(const struct tensor_part *part, uint64_t *size, struct e
              part->size - 8);
     if (*size > part->size - 8)
         return fail_length(part, *size, e, expected);
-    snprintf(expected, sizeof expected, "at most %llu", LIMIT_SAFETENSORS_HEADER);
-    if (*size > LIMIT_SAFETENSORS_HEADER)
-        return fail_length(part, *size, e, expected);
+    uint64_t most = limit_of(LIMIT_SAFETENSORS_HEADER);
+    snprintf(expected, sizeof expected, "at most %" PRIu64, most);
+    if (*size > most) {
+        fail_length(part, *size, e, expected);
+        return limit_hint(LIMIT_SAFETENSORS_HEADER, e);
+    }
     return *size >= 2 || fail_length(part, *size, e, "at least 2");
 }
 

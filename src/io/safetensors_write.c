@@ -99,7 +99,7 @@ static bool make_header(struct str *header, const struct safetensors_tensor *ten
         str_add(header, " ");
     if (header->failed)
         return err_set(e, ERR_MEMORY, "out of memory for a safetensors header");
-    return header->size <= LIMIT_SAFETENSORS_HEADER ||
+    return header->size <= limit_table[LIMIT_SAFETENSORS_HEADER].initial ||
            err_set(e, ERR_BUG, "header: %zu bytes are over the limit", header->size);
 }
 

@@ -23,7 +23,7 @@ static void *bounded_realloc(void *old, size_t size)
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
-#define STBI_MAX_DIMENSIONS 16384
+#define STBI_MAX_DIMENSIONS 1000000 /* of limit_table */
 #define STB_IMAGE_IMPLEMENTATION
 #include <stb/stb_image.h>
 

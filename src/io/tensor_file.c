@@ -5,10 +5,12 @@
 #include "base/checked.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "io/limits.h"
 #include "io/safetensors.h"
 #include "io/tensor_file_parts.h"
 #include "io/torch_file.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,9 +75,30 @@ struct tensor_part *tensor_file_add_part(struct tensor_file *t, const char *path
     return part->fd < 0 ? NULL : part;
 }
 
+static bool within_limits(const struct tensor_file *t, const struct tensor_entry *entry,
+                          struct err *e)
+{
+    uint64_t tensors = limit_of(LIMIT_TENSORS), bytes = limit_of(LIMIT_TENSOR_BYTES);
+    if (t->count == tensors) {
+        err_set(e, ERR_INPUT,
+                "found more than %" PRIu64 " tensors, expected at most that", tensors);
+        return limit_hint(LIMIT_TENSORS, e);
+    }
+    if (entry->bytes <= bytes)
+        return true;
+    err_set(e, ERR_INPUT,
+            "tensor \"%s\": found %" PRIu64 " bytes, expected at most %" PRIu64,
+            STR_SHOW(entry->name), entry->bytes, bytes);
+    return limit_hint(LIMIT_TENSOR_BYTES, e);
+}
+
 bool tensor_file_add_entry(struct tensor_file *t, struct tensor_entry entry,
                            size_t *capacity, struct err *e)
 {
+    if (!within_limits(t, &entry, e)) {
+        free(entry.name);
+        return false;
+    }
     if (t->count >= *capacity) {
         size_t more = t->count < 32 ? 64 : t->count * 2;
         struct tensor_entry *entries = realloc(t->entries, more * sizeof *entries);

@@ -11,8 +11,8 @@
 
 /* Files that the index names, each once, in the order of first use. */
 struct shards {
-    const char *name[LIMIT_SHARDS];
-    int count;
+    const char **name;
+    int count, most;
 };
 
 static int find_shard(const struct shards *s, const char *name)
@@ -34,9 +34,11 @@ static bool collect(struct shards *s, const struct json *map, struct err *e)
         if (!str_ends_with(name, ".safetensors") && !str_ends_with(name, ".bin"))
             return json_fail(m, e, "found \"%s\", expected a .safetensors or .bin file",
                              STR_SHOW(name));
-        if (s->count == LIMIT_SHARDS)
-            return json_fail(map, e, "found more than %d shards, expected at most that",
-                             LIMIT_SHARDS);
+        if (s->count == s->most) {
+            json_fail(map, e, "found more than %d shards, expected at most that",
+                      s->most);
+            return limit_hint(LIMIT_SHARDS, e);
+        }
         s->name[s->count++] = name;
     }
     return s->count > 0 || json_fail(map, e, "found no tensors, expected some");
@@ -82,12 +84,16 @@ bool tensor_index_is(const char *path)
 bool tensor_index_append(struct tensor_file *t, const char *path, struct err *e)
 {
     struct json_document d = {0};
-    struct shards shards = {.count = 0};
+    struct shards shards = {.most = (int)limit_of(LIMIT_SHARDS)};
     const struct json *map;
+    shards.name = calloc((size_t)shards.most, sizeof *shards.name);
+    if (!shards.name)
+        return err_set(e, ERR_MEMORY, "out of memory for the names of shards");
     bool ok = json_read(&d, path, LIMIT_SHARD_INDEX, e) &&
               config_need_object(d.root, "weight_map", &map, e) &&
               collect(&shards, map, e) && append_shards(t, &shards, path, e) &&
               tensor_file_sort(t, e) && check_map(t, &shards, map, e);
     json_free(&d);
+    free(shards.name);
     return ok;
 }

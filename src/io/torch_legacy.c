@@ -89,7 +89,8 @@ static bool read_pickles(struct legacy *l, const char *bytes, size_t size,
 /* Nothing says how long the pickles are: they are tried in pieces that grow. */
 static bool read_head(struct legacy *l, const struct tensor_part *part, struct err *e)
 {
-    uint64_t most = part->size < LIMIT_PICKLE_BYTES ? part->size : LIMIT_PICKLE_BYTES;
+    uint64_t limit = limit_of(LIMIT_PICKLE_BYTES);
+    uint64_t most = part->size < limit ? part->size : limit;
     for (uint64_t size = 1 << 20;; size *= 4) {
         struct err cause = {0};
         bool truncated = false;
@@ -103,8 +104,10 @@ static bool read_head(struct legacy *l, const struct tensor_part *part, struct e
         free(bytes);
         if (ok)
             return true;
-        if (!truncated || size == most)
-            return err_from(e, &cause, NULL);
+        if (!truncated || size == most) {
+            err_from(e, &cause, NULL);
+            return truncated && size == limit && limit_hint(LIMIT_PICKLE_BYTES, e);
+        }
         legacy_free(l);
     }
 }

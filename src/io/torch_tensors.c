@@ -312,15 +312,16 @@ static bool is_tensor(const struct pickle_value *value)
 static bool check_name(struct reader *r, const struct pickle_value *key)
 {
     char found[400];
-    if (key->kind != PICKLE_TEXT || key->count == 0 || key->count > LIMIT_TENSOR_NAME ||
-        memchr(key->text, 0, key->count) || !utf8_valid(key->text, key->count, NULL))
-        return err_set(r->e, ERR_INPUT,
-                       "state dict: found a tensor under %s, expected a name of 1..%d "
-                       "bytes of UTF-8",
-                       pickle_describe(key, found, sizeof found), LIMIT_TENSOR_NAME);
-    if (r->t->count >= LIMIT_TENSORS)
-        return err_set(r->e, ERR_INPUT, "found more than %d tensors", LIMIT_TENSORS);
-    return true;
+    uint64_t most = limit_of(LIMIT_TENSOR_NAME);
+    bool is_text = key->kind == PICKLE_TEXT, is_long = is_text && key->count > most;
+    if (is_text && key->count > 0 && !is_long && !memchr(key->text, 0, key->count) &&
+        utf8_valid(key->text, key->count, NULL))
+        return true;
+    err_set(r->e, ERR_INPUT,
+            "state dict: found a tensor under %s, expected a name of 1..%" PRIu64
+            " bytes of UTF-8",
+            pickle_describe(key, found, sizeof found), most);
+    return is_long && limit_hint(LIMIT_TENSOR_NAME, r->e);
 }
 
 static bool add_tensor(struct reader *r, const char *name,

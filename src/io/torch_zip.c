@@ -157,7 +157,10 @@ static bool read_data(struct tensor_file *t, const struct zip *z,
     const struct tensor_part *part = &t->parts[t->part_count - 1];
     struct torch_storages storages = {0};
     struct pickle p = {0};
-    char *bytes = read_entry(part, data, LIMIT_PICKLE_BYTES, e);
+    size_t most = (size_t)limit_of(LIMIT_PICKLE_BYTES);
+    char *bytes = read_entry(part, data, most, e);
+    if (!bytes && data->size > most)
+        limit_hint(LIMIT_PICKLE_BYTES, e);
     bool ok = bytes && pickle_read(&p, bytes, (size_t)data->size,
                                    pickle_budget((size_t)data->size), e);
     if (ok && p.size != data->size)

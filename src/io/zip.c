@@ -16,6 +16,7 @@
 #define LOCATOR_BYTES 20
 #define RECORD_BYTES 46
 #define HEADER_BYTES 30
+#define NAME_MOST 1024 /* bytes of an entry's name */
 #define NONE32 0xFFFFFFFFu
 
 #define FLAG_DESCRIPTOR 0x8u /* sizes and CRC also follow the data */
@@ -100,13 +101,17 @@ static bool check_directory(const struct directory *d, struct err *e)
                        "directory: found %" PRIu64 " bytes at %" PRIu64
                        ", expected it to end at %" PRIu64 ", where the end record begins",
                        d->size, d->offset, d->end);
-    if (d->count == 0 || d->count > LIMIT_ZIP_ENTRIES)
-        return err_set(e, ERR_INPUT, "found %" PRIu64 " entries, expected 1..%d",
-                       d->count, LIMIT_ZIP_ENTRIES);
-    return d->size <= LIMIT_ZIP_DIRECTORY ||
-           err_set(e, ERR_INPUT,
-                   "directory: found %" PRIu64 " bytes, expected at most %llu", d->size,
-                   LIMIT_ZIP_DIRECTORY);
+    uint64_t entries = limit_of(LIMIT_ZIP_ENTRIES), most = limit_of(LIMIT_ZIP_DIRECTORY);
+    if (d->count == 0 || d->count > entries) {
+        err_set(e, ERR_INPUT, "found %" PRIu64 " entries, expected 1..%" PRIu64, d->count,
+                entries);
+        return d->count > 0 && limit_hint(LIMIT_ZIP_ENTRIES, e);
+    }
+    if (d->size <= most)
+        return true;
+    err_set(e, ERR_INPUT, "directory: found %" PRIu64 " bytes, expected at most %" PRIu64,
+            d->size, most);
+    return limit_hint(LIMIT_ZIP_DIRECTORY, e);
 }
 
 static bool fail_entry(const char *name, struct err *e, const char *problem)
@@ -198,9 +203,9 @@ static bool fail_range(const struct zip_entry *entry, struct err *e)
 static bool read_header(struct zip_entry *entry, const struct tensor_part *part,
                         uint64_t directory, struct err *e)
 {
-    uint8_t header[HEADER_BYTES + LIMIT_TENSOR_NAME];
+    uint8_t header[HEADER_BYTES + NAME_MOST];
     size_t name_size = strlen(entry->name);
-    if (name_size > LIMIT_TENSOR_NAME)
+    if (name_size > NAME_MOST)
         return fail_entry(entry->name, e, "found too long a name");
     size_t size = HEADER_BYTES + name_size;
     if (entry->offset > directory || directory - entry->offset < size)

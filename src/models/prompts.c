@@ -9,6 +9,7 @@
 #include "io/limits.h"
 #include "models/prompts_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,16 +77,21 @@ static bool allocate(struct prompts *p, size_t cases, const struct prompts_sourc
 bool prompts_account(struct prompts *p, int64_t n, const char *what, size_t size,
                      struct err *e)
 {
-    if (size > PROMPT_MAX_BYTES)
-        return err_set(e, ERR_INPUT,
-                       "%s of case %lld: found %zu bytes, expected at most %d", what,
-                       (long long)n, size, PROMPT_MAX_BYTES);
+    uint64_t one = limit_of(LIMIT_PROMPT), all = limit_of(LIMIT_PROMPT_TEXTS);
+    if (size > one) {
+        err_set(e, ERR_INPUT,
+                "%s of case %lld: found %zu bytes, expected at most %" PRIu64, what,
+                (long long)n, size, one);
+        return limit_hint(LIMIT_PROMPT, e);
+    }
     p->text_size += size;
-    return p->text_size <= PROMPTS_MAX_TEXT ||
-           err_set(e, ERR_INPUT,
-                   "prompts: found more than %llu bytes with templates and negatives, "
-                   "expected at most that",
-                   PROMPTS_MAX_TEXT);
+    if (p->text_size <= all)
+        return true;
+    err_set(e, ERR_INPUT,
+            "prompts: found more than %" PRIu64 " bytes with templates and negatives, "
+            "expected at most that",
+            all);
+    return limit_hint(LIMIT_PROMPT_TEXTS, e);
 }
 
 static size_t templated_size(const char *template, size_t prompt_size)
@@ -137,10 +143,11 @@ bool prompts_read_text(const struct json *value, const char **out, struct err *e
 {
     if (!config_as_string(value, out, e))
         return false;
-    if (strlen(*out) > PROMPT_MAX_BYTES)
-        return json_fail(value, e, "found %zu bytes, expected at most %d", strlen(*out),
-                         PROMPT_MAX_BYTES);
-    return true;
+    if (strlen(*out) <= limit_of(LIMIT_PROMPT))
+        return true;
+    json_fail(value, e, "found %zu bytes, expected at most %" PRIu64, strlen(*out),
+              limit_of(LIMIT_PROMPT));
+    return limit_hint(LIMIT_PROMPT, e);
 }
 
 static bool all_of_ensemble(const struct prompts_source *source)
@@ -175,7 +182,7 @@ static bool fail_row(const struct json *row, const struct prompts_source *source
 static bool read_matrix_row(struct prompts *p, const struct prompts_source *source,
                             int64_t n, const struct json *row, struct err *e)
 {
-    if (!config_as_array(row, 0, LIMIT_JSON_VALUES, e))
+    if (!config_as_array(row, 0, SIZE_MAX, e))
         return false;
     bool ensemble = row_is_ensemble(source, row->size);
     if (!ensemble && row->size != (size_t)source->models)
@@ -211,10 +218,18 @@ static bool check_rows(const struct json *list, struct err *e)
     return true;
 }
 
+static bool count_cases(const struct json *list, struct err *e)
+{
+    uint64_t most = limit_of(LIMIT_CASES);
+    bool many = list->kind == JSON_ARRAY && list->size > most;
+    return config_as_array(list, 1, (size_t)most, e) ||
+           (many && limit_hint(LIMIT_CASES, e));
+}
+
 static bool read_list(struct prompts *p, const struct prompts_source *source,
                       const struct json *list, struct err *e)
 {
-    if (!config_as_array(list, 1, PROMPTS_MAX_CASES, e) || !check_rows(list, e) ||
+    if (!count_cases(list, e) || !check_rows(list, e) ||
         !allocate(p, list->size, source, e))
         return false;
     const char *prompt;
@@ -281,10 +296,12 @@ static bool check_line(const char *line, size_t size, const char *name, int64_t 
                        struct err *e)
 {
     char shown[80];
-    if (size > PROMPT_MAX_BYTES)
-        return err_set(e, ERR_INPUT,
-                       "%s: line %lld: found a prompt of %zu bytes, expected at most %d",
-                       STR_SHOW(name), (long long)number, size, PROMPT_MAX_BYTES);
+    if (size > limit_of(LIMIT_PROMPT)) {
+        err_set(e, ERR_INPUT,
+                "%s: line %lld: found a prompt of %zu bytes, expected at most %" PRIu64,
+                STR_SHOW(name), (long long)number, size, limit_of(LIMIT_PROMPT));
+        return limit_hint(LIMIT_PROMPT, e);
+    }
     if (!utf8_valid(line, size, NULL) || memchr(line, '\0', size))
         return err_set(e, ERR_INPUT, "%s: line %lld: found \"%s\", expected UTF-8 text",
                        STR_SHOW(name), (long long)number,
@@ -303,9 +320,11 @@ static bool read_lines(struct prompts *p, const struct prompts_source *source,
     for (const char *at = text; next_line(&at, end, &line, &line_size, &number); cases++)
         if (!check_line(line, line_size, name, number, e))
             return false;
-    if (cases < 1 || cases > PROMPTS_MAX_CASES)
-        return err_set(e, ERR_INPUT, "%s: found %zu prompts, expected 1..%d",
-                       STR_SHOW(name), cases, PROMPTS_MAX_CASES);
+    if (cases < 1 || cases > limit_of(LIMIT_CASES)) {
+        err_set(e, ERR_INPUT, "%s: found %zu prompts, expected 1..%" PRIu64,
+                STR_SHOW(name), cases, limit_of(LIMIT_CASES));
+        return cases > 0 && limit_hint(LIMIT_CASES, e);
+    }
     if (!allocate(p, cases, source, e))
         return false;
     const char *at = text;

@@ -8,10 +8,6 @@
 
 #include <stdint.h>
 
-#define PROMPTS_MAX_CASES 100000
-#define PROMPT_MAX_BYTES 65536
-#define PROMPTS_MAX_TEXT (256ull << 20) /* bytes: of all prompts, templates applied */
-
 /* All texts are UTF-8 and owned by this. Start from `{0}`. */
 struct prompts {
     int64_t cases, models; /* N, M of the run */

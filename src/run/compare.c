@@ -52,7 +52,7 @@ static void compare_objects(struct comparison *c, const struct json *found,
             note_difference(c, v, v, NULL);
 }
 
-/* As deep as documents are: LIMIT_JSON_DEPTH. */
+/* As deep as documents are: JSON_SCAN_DEPTH. */
 static void compare(struct comparison *c, const struct json *found,
                     const struct json *now)
 {

@@ -20,7 +20,7 @@ void survey_problem(struct survey *s, const char *format, ...)
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     str_addf(&s->problems, "%s\n", line);
-    s->problem_count++;
+    s->problem_count += line[0] != ' ';
 }
 
 struct survey_model *survey_add_model(struct survey *s, const char *role,

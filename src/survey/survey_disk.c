@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #define DEPTH 8 /* folders below each other; a model has two */
-#define SUMS_LIMIT ((size_t)1 << 20)
 
 /* Files and folders counted so far: links to one count once. */
 struct counted {
@@ -131,7 +130,7 @@ bool survey_sums(struct survey *s, const char *folder, struct err *e)
     bool ok = path || err_set(e, ERR_MEMORY, "no host memory for a path");
     if (!ok || stat(path, &status) != 0)
         goto done;
-    if (!file_read_all(path, SUMS_LIMIT, &text, &size, &failure)) {
+    if (!file_read_all(path, LIMIT_JSON_CONFIG, &text, &size, &failure)) {
         survey_problem(s, "%s", failure.message);
         goto done;
     }

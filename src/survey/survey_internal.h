@@ -5,7 +5,8 @@
 #include "models/network.h"
 #include "survey/survey.h"
 
-/* Adds a line to the problems. */
+/* Adds a line to the problems; one that begins with a blank belongs to the problem before
+ * it. */
 void survey_problem(struct survey *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

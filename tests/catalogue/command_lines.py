@@ -47,6 +47,13 @@ ROWS = [
     value(MOVE, "epochs", ".*1000000", "0", "-5", "1000001"),
     value(MOVE, "lr", ".*100", "0", "nan", "101"),
     value(MOVE, "augment", ".*flip", "spin"),
+    value(DRAW, "limit", "NAME=N, a limit of", "image-file", "image-file=", "image-file=0",
+          "image-fil=1", "image-file=-1", "image-file=1e9", "image-file=3GiB", "image-file=64 MiB",
+          "image-file=1,", ",", "", "image-file=1,image-file=2", "all=1"),
+    commands("a limit twice", r"^--limit: found \"image-file=2\"",
+             DRAW + "--limit image-file=1 --limit image-file=2"),
+    commands("settings over a limit", r"/c\.json: found more than 20 bytes", SETTINGS
+             + " --limit config=20", status=3, files={"c.json": text({"prompt": "x" * 20})}),
     commands("the seed's number", r'^--seed: found "42", expected noise, gaussian, input', MOVE + "--seed 42"),
     commands("weights of other parents", r"^--weights: found 1 numbers?, expected 3",
              MIX + "--weights 1"),

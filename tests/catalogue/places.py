@@ -119,6 +119,12 @@ def altered(name):
 
 
 ROWS = [
+    contents("image tensor: limit", TENSOR + " --limit image-side=39", r"/in\.npy: shape: found "
+             r"\(1, 1, 32, 40, 3\), expected .* 1\.\.39$",
+             npy(dictionary((1, 1, 32, 40, 3)), bytes(32 * 40 * 3)), file="in.npy"),
+    contents("picture: limit", IMAGES + " --limit image-pixels=63", r"/in/a/plain\.png: size: found "
+             r"8 x 8, expected sides of 1\.\.16384 and at most 63 pixels", png(),
+             file="in/a/plain.png"),
     pictures("empty", r"an empty file", b""),
     pictures("another format", r"found (a GIF|a WebP|an SVG|a PSD|a HEIC|HEIC|a TIFF|a BMP|an AVIF)"
              r".*expected PNG or JPEG", b"GIF89a" + bytes(20), b"RIFF\0\0\0\0WEBP", b"<svg/>", b"8BPS",

@@ -23,7 +23,20 @@ def with_names(*names):
     return text({"prompts": ["a"] * len(names), "names": names})
 
 
+def lowered(limit, pattern, *given):
+    """What would be right is over a limit that was lowered."""
+    return contents("prompts: limit " + limit, JSON + " --raw-prompts --limit " + limit,
+                    r"/p\.json: .*(" + pattern + ")", *given, file="p.json")
+
+
 ROWS = [
+    lowered("prompts=8", "found more than 8 bytes, expected at most that", b'["a", "b"]'),
+    lowered("json-values=2", "found more than 2 values, expected at most that", b'["a","b"]'),
+    lowered("cases=1", "found an array of 2, expected an array of 1", b'["a","b"]'),
+    lowered("prompt=3", r"\$\[1\]: found 4 bytes, expected at most 3", b'["abc","abcd"]'),
+    commands("templates: limit prompt=20", r"case 0: found \d\d bytes, expected at most 20",
+             DRAW.replace(" --prompts ", "") + " --prompt a-prompt-of-20-bytes --limit prompt=20",
+             status=3),
     commands("prompts missing", r"/p\.json: open: No such file", JSON, status=3),
     commands("prompts of another kind", r"found a (directory|device), expected a regular file",
              DRAW + "@", DRAW + "/dev/zero", DRAW + "/dev/null", status=3),

@@ -72,5 +72,8 @@ def test_refusal(server, tmp_path, row, number):
     assert len(errors) == 1 and len(lines) - errors[0] <= 2, lines
     message = lines[errors[0]].removeprefix("diffens: error: ")
     assert re.search(row.pattern, message), message
+    if row.status == 3 and "--limit" in words:
+        name = words[words.index("--limit") + 1].split("=")[0]
+        assert lines[errors[0] + 1].strip().startswith(f"--limit {name}=... raises"), lines
     assert all(line.isprintable() for line in lines), lines
     assert row.begun or tree(tmp_path) == before

@@ -82,7 +82,29 @@ def indexed(weight_map, **shards):
 
 INDEX = CHECK + ".index.json"
 
+def lowered(limit, pattern, given):
+    """What would be right is over a limit that was lowered by one."""
+    return contents("weights: limit " + limit, CHECK + " --limit " + limit,
+                    r"/w: .*(" + pattern + ")", given)
+
+
 ROWS = [
+    lowered("safetensors-header=60", "header length: found 61, expected at most 60", one()),
+    lowered("tensors=1", "found more than 1 tensors", two([0, 8], [8, 16])),
+    lowered("tensor=7", r'tensor "a": found 8 bytes, expected at most 7', one()),
+    lowered("tensor=47", r'tensor "a": found 48 bytes, expected at most 47', checkpoint()),
+    lowered("tensor-name=2", r'tensor "abc": found a name of 3 bytes', safetensors(
+        {"abc": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, bytes(4))),
+    lowered("metadata=1", "found more than 1 texts",
+            safetensors({"__metadata__": {"a": "1", "b": "2"}})),
+    lowered("pickle=20", r"data\.pkl.*found \d+ bytes, expected at most 20", checkpoint()),
+    lowered("pickle-values=1000", "found values of more than 1000 bytes", checkpoint()),
+    lowered("pickle-opcodes=5", "found more than 5 opcodes", checkpoint()),
+    lowered("pickle-stack=2", "found more than 2 values on the stack", checkpoint()),
+    lowered("pickle-memo=1", "found memo 1, expected less than 1", pickle(b"}q\1.")),
+    lowered("zip-entries=1", r"found 2 entries, expected 1\.\.1", checkpoint()),
+    lowered("zip-directory=50", r"directory: found \d+ bytes, expected at most 50", checkpoint()),
+    lowered("pickle=9", "found the end of the pickle", f.legacy(GOOD)),
     weights("too short for safetensors", r"found \d bytes|found an empty file|8", b"", b"\x10",
             b"\x10" * 7),
     weights("header length", r"header length: found \d+, expected",
@@ -216,6 +238,10 @@ ROWS = [
            indexed({"a": "x.safetensors", "b": "x.safetensors"}, x=one())),
     inputs("a tensor of another shard", INDEX, r"\"?a\"?",
            indexed({"a": "x.safetensors", "b": "y.safetensors"}, x=one(), y=two([0, 8], [8, 16]))),
+    inputs("shards: limit shards=1", INDEX + " --limit shards=1", "found more than 1 shards",
+           indexed({"a": "x.safetensors", "b": "y.safetensors"})),
+    inputs("shards: limit shard-index=9", INDEX + " --limit shard-index=9",
+           "found more than 9 bytes", indexed({"a": "x.safetensors"})),
     inputs("too many shards", INDEX, r"256", indexed({f"t{i}": f"{i}.bin" for i in range(300)})),
     contents("index", INDEX, r"/w\.index\.json: .*found", b"{}", b"[]", b'{"weight_map": []}',
              b'{"weight_map": {"a": 5}}', b'{"weight_map": {}}', b"", b'{"weight_map": {"a"',

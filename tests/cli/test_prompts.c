@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "check.h"
+#include "io/limits.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -244,7 +245,7 @@ static void test_limits(void)
     struct prompts_source source = pair_of_three();
     struct prompts p;
     struct err e;
-    size_t size = PROMPT_MAX_BYTES + 3;
+    size_t size = limit_of(LIMIT_PROMPT) + 3;
     char *text = malloc(size + 1);
     memset(text, 'a', size);
     text[0] = text[size - 1] = '"';

@@ -164,7 +164,7 @@ static void check_record(const char *state, const char *first_state)
     struct err e = {0};
     const struct json *cells, *ensemble, *networks;
     const char *text;
-    CHECK(json_read(&d, "run/run.json", 1 << 20, &e));
+    CHECK(json_read(&d, "run/run.json", LIMIT_JSON_RECORD, &e));
     CHECK_STR(e.message, "");
     if (!d.root)
         return;
@@ -386,7 +386,7 @@ static void test_optimized_pictures(void)
     record_close(&r);
     free(path);
     struct json_document d = {0};
-    CHECK(json_read(&d, "optimized/run.json", 1 << 20, &e));
+    CHECK(json_read(&d, "optimized/run.json", LIMIT_JSON_RECORD, &e));
     CHECK_STR(json_get(json_get(d.root, "optimize")->child, "case")->text, "000");
     json_free(&d);
 }
@@ -410,7 +410,7 @@ static void test_collisions_and_failures(void)
     CHECK(record_complete(&r, &e));
     record_close(&r);
     struct json_document d = {0};
-    CHECK(json_read(&d, "run/run.json", 1 << 20, &e));
+    CHECK(json_read(&d, "run/run.json", LIMIT_JSON_RECORD, &e));
     CHECK_STR(json_get(d.root, "state")->text, "failed");
     json_free(&d);
 }

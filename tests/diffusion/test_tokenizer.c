@@ -3,6 +3,7 @@
  * tests/parity/test_tokenizer.py. */
 #include "check.h"
 #include "diffusion/tokenizer.h"
+#include "io/limits.h"
 #include "unit/files.h"
 
 #include <time.h>
@@ -272,9 +273,10 @@ static void test_prompts_refused(void)
     struct err e;
     int64_t ids[8];
     struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
-    char *huge = malloc(TOKENIZER_PROMPT_LIMIT + 2);
-    memset(huge, 'a', TOKENIZER_PROMPT_LIMIT + 1);
-    huge[TOKENIZER_PROMPT_LIMIT + 1] = 0;
+    size_t most = limit_of(LIMIT_PROMPT);
+    char *huge = malloc(most + 2);
+    memset(huge, 'a', most + 1);
+    huge[most + 1] = 0;
     static const char *const broken[] = {"a\xFF", "a\xC3", "\xED\xA0\x80", "\xC0\x80",
                                          "\xF4\x90\x80\x80"};
     for (size_t i = 0; t && i < sizeof broken / sizeof *broken; i++) {
@@ -296,13 +298,14 @@ static void test_longest_prompts_are_quick(void)
     struct err e;
     int64_t ids[8];
     struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
-    char *text = calloc(TOKENIZER_PROMPT_LIMIT + 1, 1);
+    size_t most = limit_of(LIMIT_PROMPT);
+    char *text = calloc(most + 1, 1);
     clock_t begin = clock();
-    for (int i = 0; i < TOKENIZER_PROMPT_LIMIT; i++)
+    for (size_t i = 0; i < most; i++)
         text[i] = "ab"[i % 2];
     CHECK(t && tokenizer_encode(t, text, ids, 8, NULL, &e));
-    for (int i = 0; i < TOKENIZER_PROMPT_LIMIT; i += 2)
-        memcpy(text + i, i < TOKENIZER_PROMPT_LIMIT / 2 ? "\xCC\x81" : "\xCC\xA3", 2);
+    for (size_t i = 0; i < most; i += 2)
+        memcpy(text + i, i < most / 2 ? "\xCC\x81" : "\xCC\xA3", 2);
     CHECK(t && tokenizer_encode(t, text, ids, 8, NULL, &e));
     CHECK((clock() - begin) / CLOCKS_PER_SEC < 10);
     free(text);

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/parse.h"
 #include "diffens/tc.h"
+#include "io/limits.h"
 
 enum { WORDS = 64 };
 
@@ -43,6 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (const char *c = e.message; *c; c++)
         FUZZ_CHECK((unsigned char)*c >= ' ');
     options_free(&parsed.options);
+    for (int limit = 0; limit < LIMIT_COUNT; limit++)
+        limit_set((enum limit)limit, 0);
     free(text);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* fuzz_prompts.c: prompt files. The first byte says which: 't' a text, others JSON. */
 #include "fuzz.h"
 
+#include "io/limits.h"
 #include "models/prompts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -24,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int64_t n = 0; ok && n < p.cases; n++) {
         FUZZ_CHECK(p.names[n][0] && !strchr(p.names[n], '/') && p.names[n][0] != '.');
         for (int64_t m = 0; m < p.models; m++)
-            FUZZ_CHECK(strlen(prompts_text(&p, n, m)) <= PROMPT_MAX_BYTES + 16);
+            FUZZ_CHECK(strlen(prompts_text(&p, n, m)) <= limit_of(LIMIT_PROMPT) + 16);
     }
     prompts_free(&p);
     return 0;

@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     struct tokenizer *t = tokenizer_load(argv[1], &e);
     FILE *out = fopen(argv[4], "wb"), *dropped = fopen(argv[5], "wb");
     bool ok = t && out && dropped &&
-              file_read_all(argv[3], 1 << 30, &strings, &size, &e) &&
+              file_read_all(argv[3], LIMIT_JSON_RECORD, &strings, &size, &e) &&
               encode_all(t, strings, size, atoi(argv[2]), out, dropped, &e);
     ok = out && fclose(out) == 0 && ok;
     ok = dropped && fclose(dropped) == 0 && ok;

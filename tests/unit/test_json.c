@@ -99,7 +99,7 @@ static void test_depth(void)
         struct json_document d;
         struct err e;
         bool ok = parse(&d, text, &e);
-        CHECK_INT(ok, depths[i] <= LIMIT_JSON_DEPTH);
+        CHECK_INT(ok, depths[i] <= JSON_SCAN_DEPTH);
         if (!ok)
             CHECK_HAS(e.message, "column 65: found '[', expected at most 64 levels");
         json_free(&d);
@@ -110,14 +110,15 @@ static void test_depth(void)
 static void test_many_values(void)
 {
     struct str text = {0};
+    int values = (int)limit_of(LIMIT_JSON_VALUES);
     str_add(&text, "[");
-    for (int i = 1; i < LIMIT_JSON_VALUES; i++)
+    for (int i = 1; i < values; i++)
         str_add(&text, i > 1 ? ",0" : "0");
     struct json_document d;
     struct err e;
     str_add(&text, "]");
     CHECK(parse(&d, str_text(&text), &e));
-    CHECK_INT(d.root->size, LIMIT_JSON_VALUES - 1);
+    CHECK_INT(d.root->size, values - 1);
     json_free(&d);
     text.bytes[text.size - 1] = ',';
     str_add(&text, "0]");
@@ -249,12 +250,15 @@ static void test_read_limits(void)
     struct json_document d;
     struct err e = {0};
     const char *path = write_file("c.json", "{\"a\": 1}", 8);
-    CHECK(json_read(&d, path, 8, &e));
+    limit_set(LIMIT_JSON_CONFIG, 8);
+    CHECK(json_read(&d, path, LIMIT_JSON_CONFIG, &e));
     json_free(&d);
-    CHECK(!json_read(&d, path, 7, &e));
+    limit_set(LIMIT_JSON_CONFIG, 7);
+    CHECK(!json_read(&d, path, LIMIT_JSON_CONFIG, &e));
     CHECK_HAS(e.message, "c.json: found more than 7 bytes");
+    CHECK_HAS(e.hint, "--limit config=");
     e = (struct err){0};
-    CHECK(!json_read(&d, in_dir("none.json"), 7, &e));
+    CHECK(!json_read(&d, in_dir("none.json"), LIMIT_JSON_CONFIG, &e));
     CHECK_HAS(e.message, "none.json: open: No such file");
 }
 

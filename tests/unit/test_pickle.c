@@ -166,11 +166,11 @@ static void test_limits(void)
 {
     check_repeated("", "(", 1, 64, "NN", "expected STOP");
     check_repeated("", "(", 1, 65, "N.", "found values nested deeper than 64");
-    check_repeated("(", "N", 1, LIMIT_PICKLE_STACK, "t.", NULL);
-    check_repeated("(", "N", 1, LIMIT_PICKLE_STACK + 1, "t.",
+    check_repeated("(", "N", 1, limit_of(LIMIT_PICKLE_STACK), "t.", NULL);
+    check_repeated("(", "N", 1, limit_of(LIMIT_PICKLE_STACK) + 1, "t.",
                    "found more than 100000 values on the stack");
-    check_repeated("N", "20", 2, LIMIT_PICKLE_OPCODES / 2 - 1, ".", NULL);
-    check_repeated("N", "20", 2, LIMIT_PICKLE_OPCODES / 2 + 1, ".",
+    check_repeated("N", "20", 2, limit_of(LIMIT_PICKLE_OPCODES) / 2 - 1, ".", NULL);
+    check_repeated("N", "20", 2, limit_of(LIMIT_PICKLE_OPCODES) / 2 + 1, ".",
                    "found more than 10000000 opcodes");
     check_repeated("N", "]0", 2, 3000000, ".", "found values of more than");
 }

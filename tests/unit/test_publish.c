@@ -15,7 +15,7 @@ static void check_content(const char *path, const char *expected)
     struct err e = {0};
     char *bytes = NULL;
     size_t size = 0;
-    CHECK(file_read_all(path, 1000, &bytes, &size, &e));
+    CHECK(file_read_all(path, LIMIT_JSON_CONFIG, &bytes, &size, &e));
     CHECK_STR(bytes, expected);
     free(bytes);
 }
@@ -34,7 +34,7 @@ static void test_only_regular_files(void)
     CHECK_HAS(e.message, "found a directory");
     e = (struct err){0};
     CHECK_INT(mkfifo(in_dir("fifo"), 0600), 0);
-    CHECK(!file_read_all(in_dir("fifo"), 10, &bytes, &read_size, &e));
+    CHECK(!file_read_all(in_dir("fifo"), LIMIT_JSON_CONFIG, &bytes, &read_size, &e));
     CHECK_HAS(e.message, "found a FIFO");
     e = (struct err){0};
     CHECK_INT(file_open(in_dir("no\nne"), &size, &e), -1);
@@ -63,7 +63,9 @@ static void test_reads(void)
               "abc: found end of file at byte 6, expected 3 bytes from byte 4");
     file_close(fd);
     e = (struct err){0};
-    CHECK(!file_read_all(path, 5, &bytes, &read_size, &e));
+    limit_set(LIMIT_JSON_CONFIG, 5);
+    CHECK(!file_read_all(path, LIMIT_JSON_CONFIG, &bytes, &read_size, &e));
+    limit_set(LIMIT_JSON_CONFIG, 1000);
     CHECK_HAS(e.message, "found more than 5 bytes");
     char hex[SHA256_HEX];
     e = (struct err){0};
@@ -81,13 +83,17 @@ static void test_reads_streams(void)
     CHECK_INT(pipe(ends), 0);
     CHECK_INT(write(ends[1], "hello", 5), 5);
     close(ends[1]);
-    CHECK(file_read_stream(ends[0], "standard input", 5, &bytes, &size, &e));
+    limit_set(LIMIT_JSON_PROMPTS, 5);
+    CHECK(file_read_stream(ends[0], "standard input", LIMIT_JSON_PROMPTS, &bytes, &size,
+                           &e));
     CHECK_STR(bytes, "hello");
     CHECK_INT(size, 5);
     free(bytes);
     close(ends[0]);
     int zero = open("/dev/zero", O_RDONLY);
-    CHECK(!file_read_stream(zero, "standard input", 100000, &bytes, &size, &e));
+    limit_set(LIMIT_JSON_PROMPTS, 100000);
+    CHECK(
+        !file_read_stream(zero, "standard input", LIMIT_JSON_PROMPTS, &bytes, &size, &e));
     CHECK_STR(e.message,
               "standard input: found more than 100000 bytes, expected at most that");
     CHECK(bytes == NULL);

@@ -211,7 +211,7 @@ static void test_count_limits(void)
     struct err e = {0};
     struct str s = {0};
     str_add(&s, "{");
-    for (int i = 0; i <= LIMIT_TENSORS; i++)
+    for (int i = 0; i <= (int)limit_of(LIMIT_TENSORS); i++)
         str_addf(&s, "%s\"%d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
                  i ? "," : "", i);
     str_add(&s, "}");
@@ -219,7 +219,7 @@ static void test_count_limits(void)
     CHECK_HAS(e.message, "found more than 200000 tensors");
     str_clear(&s);
     str_add(&s, "{\"");
-    for (int i = 0; i <= LIMIT_TENSOR_NAME; i++)
+    for (int i = 0; i <= (int)limit_of(LIMIT_TENSOR_NAME); i++)
         str_add(&s, "n");
     str_add(&s, "\":" T("U8", "[]", 0, 1) "}");
     e = (struct err){0};
@@ -227,7 +227,7 @@ static void test_count_limits(void)
     CHECK_HAS(e.message, "found a name of 1025 bytes, expected at most 1024");
     str_clear(&s);
     str_add(&s, "{\"__metadata__\":{");
-    for (int i = 0; i <= LIMIT_TENSOR_TEXTS; i++)
+    for (int i = 0; i <= (int)limit_of(LIMIT_TENSOR_TEXTS); i++)
         str_addf(&s, "%s\"%d\":\"\"", i ? "," : "", i);
     str_add(&s, "}}");
     e = (struct err){0};
