@@ -114,6 +114,15 @@ static bool find_last(const char *command, char **path, struct err *e)
 
 /* A folder that is given */
 
+static bool fail_to_make(struct err *e, const char *path)
+{
+    bool no_parent = errno == ENOENT;
+    run_directory_fail(e, path, "make the folder");
+    return no_parent &&
+           err_hint(e, "the folder that is to hold it is not there; mkdir -p "
+                       "makes it");
+}
+
 static bool make_given(const char *out, char **path, bool *made, struct err *e)
 {
     struct stat st;
@@ -126,7 +135,7 @@ static bool make_given(const char *out, char **path, bool *made, struct err *e)
     if (*made)
         return true;
     if (errno != EEXIST)
-        return run_directory_fail(e, *path, "make the folder");
+        return fail_to_make(e, *path);
     if (stat(*path, &st) != 0)
         return run_directory_fail(e, *path, "look at");
     if (!S_ISDIR(st.st_mode)) {
@@ -183,8 +192,7 @@ static bool check_parents(const char *path, struct err *e)
     if (slash)
         slash[slash == folder] = '\0';
     const char *parent = slash ? folder : ".";
-    bool ok = access(parent, W_OK | X_OK) == 0 ||
-              run_directory_fail(e, path, "make the folder");
+    bool ok = access(parent, W_OK | X_OK) == 0 || fail_to_make(e, path);
     free(folder);
     return ok;
 }
