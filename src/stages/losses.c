@@ -144,10 +144,13 @@ void losses_add_verdict(struct str *line, const struct plan *p, int64_t n)
     add_difference(line, r->latest.total, baseline->total);
     str_addf(line, " the best baseline (%s%s%s, %.4g)", name, of ? " of " : "",
              of ? STR_SHOW(of) : "", baseline->total);
+    /* Of the average in any case: a parent's reconstruction is next to that parent. */
     for (int m = 0; m < r->parents; m++) {
-        str_addf(line, "%s%s ", m ? ", " : "; ", STR_SHOW(p->model_names[m]));
-        add_difference(line, parent_loss(p, &r->latest, m), parent_loss(p, baseline, m));
+        str_addf(line, "%s%s ", m ? ", " : "; for ", STR_SHOW(p->model_names[m]));
+        add_difference(line, parent_loss(p, &r->latest, m),
+                       parent_loss(p, &r->average, m));
     }
+    str_add(line, " the average");
 }
 
 /* Charts */

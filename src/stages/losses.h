@@ -22,8 +22,8 @@ struct losses_case {
 /* The object of a case that is done. `user` is a struct losses_case. */
 void losses_write_outcome(struct json_writer *w, const void *user);
 
-/* One line: how far below the best baseline the final picture is, in all and for each
- * parent. */
+/* One line: how far below the best baseline the final picture is in all, and below the
+ * pixel average for each parent. */
 void losses_add_verdict(struct str *line, const struct plan *p, int64_t index_case);
 
 /* The baselines of a case, for charts, from the record, which may be older than this
