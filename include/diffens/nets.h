@@ -64,9 +64,21 @@ struct unet_condition {
     int next; /* cross-attentions passed in the present forward run */
 };
 
-/* x [B,C,h,w], one timestep for the whole batch -> epsilon or v, [B,Cout,h,w] */
+/* What the deep levels last made, which changes little from step to step: DeepCache (Ma,
+ * Fang and Wang 2023). */
+struct unet_cache {
+    tc_scope *scope;     /* owns `features`; outlives the steps */
+    tc_tensor *features; /* [B,C,h,w]; NULL: there are none */
+    int attentions;      /* cross-attentions passed when they were made */
+};
+
+/* x [B,C,h,w], one timestep for the whole batch -> epsilon or v, [B,Cout,h,w]. With a
+ * cache: the whole network where that is empty, which fills it; else the first
+ * convolution, the outermost layer of the way up on the cached features, and the output.
+ * A cache is of one condition; NULL: none. */
 tc_tensor *unet_forward(tc_scope *s, weights w, const struct unet_config *c, tc_tensor *x,
-                        double timestep, struct unet_condition *condition);
+                        double timestep, struct unet_condition *condition,
+                        struct unet_cache *cache);
 
 /* VAE (diffusers: AutoencoderKL) */
 

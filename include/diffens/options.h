@@ -66,6 +66,11 @@ struct option_size {
     int height, width;
 };
 
+/* From `from` to `to`, of 0..1. */
+struct option_interval {
+    double from, to;
+};
+
 struct option_numbers {
     int count;
     double value[OPTIONS_MAX_GAMMAS];
@@ -144,10 +149,14 @@ struct options {
 
     /* how to draw it: the first stage; an ensemble may have other defaults for those
      * marked * */
-    uint64_t random_seed;    /* 0..2^64-1, default 42 */
-    enum noise_mode noise;   /* default shared */
-    int steps;               /* * 1..1000, default 50 */
-    double guidance;         /* * 0..100, default 7.5 */
+    uint64_t random_seed;  /* 0..2^64-1, default 42 */
+    enum noise_mode noise; /* default shared */
+    int steps;             /* * 1..1000, default 50 */
+    double guidance;       /* * 0..100, default 7.5 */
+    /* * part of the steps in which there is guidance, default 0:1 */
+    struct option_interval guidance_interval;
+    int cache_interval;      /* * steps between runs of the whole UNet, 1..100; 1, the
+                                default: every step is one */
     const char *negative;    /* default "" */
     const char *scheduler;   /* * of the table's choices; NULL: the model's own */
     struct option_size size; /* multiples of 8, 64..4096; 0: the model's own */

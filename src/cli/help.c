@@ -61,6 +61,10 @@ static void add_bounds(struct str *help, const struct option *o)
                  o->min, o->max, o->multiple);
         shown = true;
         break;
+    case OPTION_INTERVAL:
+        str_addf(help, " [within %g:%g", o->min, o->max);
+        shown = true;
+        break;
     case OPTION_CHOICE:
     case OPTION_WORD:
     case OPTION_SET:

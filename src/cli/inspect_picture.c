@@ -121,6 +121,13 @@ static bool add_field(struct str *out, const struct json *object, const char *ke
     return true;
 }
 
+/* The same of one that records from before it do not have. */
+static bool add_newer(struct str *out, const struct json *object, const char *key,
+                      const char *name, struct err *e)
+{
+    return !config_has(object, key) || add_field(out, object, key, name, e);
+}
+
 static void add_size(struct str *out, const char *name, int64_t height, int64_t width)
 {
     str_addf(out, " --%s %lldx%lld", name, (long long)height, (long long)width);
@@ -231,6 +238,8 @@ static bool add_drawing(struct str *out, const struct picture *p, struct err *e)
     return add_field(out, p->record, "noise", "noise", e) &&
            add_field(out, p->record, "steps", "steps", e) &&
            add_field(out, p->record, "guidance", "guidance", e) &&
+           add_newer(out, p->record, "guidance_interval", "guidance-interval", e) &&
+           add_newer(out, p->record, "cache_interval", "cache-interval", e) &&
            add_scheduler(out, p, e);
 }
 

@@ -120,9 +120,10 @@ static void add_all(struct str *out, const char *title, const struct json *objec
 static const char *const picture_keys[] = {"kind",   "case",     "result", "epoch",
                                            "layer",  "height",   "width",  "requantize",
                                            "images", "pictures", NULL};
-static const char *const drawing_keys[] = {"model",    "prompt",    "negative",  "seed",
-                                           "noise",    "case_seed", "scheduler", "steps",
-                                           "guidance", NULL};
+static const char *const drawing_keys[] = {
+    "model",          "prompt",    "negative", "seed",     "noise",
+    "case_seed",      "scheduler", "steps",    "guidance", "guidance_interval",
+    "cache_interval", NULL};
 static const char *const maker_keys[] = {"program",       "version",  "libtorch",
                                          "device",        "dtype",    "mixing_dtype",
                                          "deterministic", "ensemble", NULL};

@@ -120,6 +120,9 @@ const char *option_expected(const struct option *o, char *text, size_t size)
             snprintf(text, size, "%.0f to %.0f different names separated by commas",
                      o->min, o->max);
         break;
+    case OPTION_INTERVAL:
+        snprintf(text, size, "A:B with %g <= A <= B <= %g", o->min, o->max);
+        break;
     case OPTION_GAMMA:
         snprintf(text, size,
                  "numbers %g..%g: one, a list A,B,... or a range start:stop:count, "

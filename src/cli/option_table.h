@@ -9,24 +9,25 @@
 
 /* What a value looks like, and the type of the field that takes it. */
 enum option_kind {
-    OPTION_FLAG,    /* no value; bool */
-    OPTION_TEXT,    /* any UTF-8; const char * */
-    OPTION_PATH,    /* not empty; const char * */
-    OPTION_INTEGER, /* int; "auto", where `automatic`, is 0 */
-    OPTION_SEED,    /* 0..2^64-1; uint64_t */
-    OPTION_REAL,    /* double */
-    OPTION_CHOICE,  /* one of `choices`; an enum that counts from 0 */
-    OPTION_WORD,    /* one of `choices`; const char * */
-    OPTION_SIZE,    /* HxW, each a multiple of `multiple`; struct option_size */
-    OPTION_NAMES,   /* A,B,...; min..max of them; struct option_names */
-    OPTION_GAMMA,   /* number, list or range; struct option_numbers */
-    OPTION_WEIGHTS, /* w1,w2,...; may be given again; struct option_weight_sets */
-    OPTION_SET,     /* list of `choices`, "all" or, where min is 0, "none"; unsigned, bits
-                       in their order */
-    OPTION_SHARD,   /* I/N, or "auto"; struct option_shard */
-    OPTION_CROPS,   /* as crop_spec_parse() reads it; const char * */
-    OPTION_LIMITS,  /* NAME=N,... of limit_table, a name once; may be given again;
-                       struct option_names */
+    OPTION_FLAG,     /* no value; bool */
+    OPTION_TEXT,     /* any UTF-8; const char * */
+    OPTION_PATH,     /* not empty; const char * */
+    OPTION_INTEGER,  /* int; "auto", where `automatic`, is 0 */
+    OPTION_SEED,     /* 0..2^64-1; uint64_t */
+    OPTION_REAL,     /* double */
+    OPTION_CHOICE,   /* one of `choices`; an enum that counts from 0 */
+    OPTION_WORD,     /* one of `choices`; const char * */
+    OPTION_SIZE,     /* HxW, each a multiple of `multiple`; struct option_size */
+    OPTION_NAMES,    /* A,B,...; min..max of them; struct option_names */
+    OPTION_INTERVAL, /* A:B, A <= B; struct option_interval */
+    OPTION_GAMMA,    /* number, list or range; struct option_numbers */
+    OPTION_WEIGHTS,  /* w1,w2,...; may be given again; struct option_weight_sets */
+    OPTION_SET,    /* list of `choices`, "all" or, where min is 0, "none"; unsigned, bits
+                      in their order */
+    OPTION_SHARD,  /* I/N, or "auto"; struct option_shard */
+    OPTION_CROPS,  /* as crop_spec_parse() reads it; const char * */
+    OPTION_LIMITS, /* NAME=N,... of limit_table, a name once; may be given again;
+                      struct option_names */
 };
 
 enum option_group {

@@ -134,6 +134,10 @@ static void write_value(struct json_writer *w, const struct option *option,
     case OPTION_NAMES:
         write_names(w, field, portable);
         break;
+    case OPTION_INTERVAL:
+        json_write_interval(w, ((const struct option_interval *)field)->from,
+                            ((const struct option_interval *)field)->to);
+        break;
     case OPTION_GAMMA:
         write_numbers(w, ((const struct option_numbers *)field)->value,
                       ((const struct option_numbers *)field)->count);

@@ -186,6 +186,19 @@ static enum value_result read_limits(const char *text, struct option_names *out)
 
 _Static_assert(LIMIT_COUNT <= OPTIONS_MAX_MODELS, "options.h: struct option_names");
 
+static bool read_interval(const struct option *option, const char *text,
+                          struct option_interval *out)
+{
+    const char *colon = strchr(text, ':');
+    struct option_interval interval;
+    if (!colon || !number_within(option, text, (size_t)(colon - text), &interval.from) ||
+        !number_within(option, colon + 1, strlen(colon + 1), &interval.to) ||
+        interval.from > interval.to)
+        return false;
+    *out = interval;
+    return true;
+}
+
 static bool add_gamma(struct option_numbers *out, double value)
 {
     if (out->count >= OPTIONS_MAX_GAMMAS)
@@ -385,6 +398,9 @@ enum value_result value_read(const struct option *option, const char *text,
         return read_names(option, text, field);
     case OPTION_LIMITS:
         return read_limits(text, field);
+    case OPTION_INTERVAL:
+        ok = read_interval(option, text, field);
+        break;
     case OPTION_GAMMA:
         ok = read_gamma(option, text, field);
         break;

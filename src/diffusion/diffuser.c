@@ -111,7 +111,7 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
     int64_t side = (int64_t)8 << d->unet.levels;
     tc_tensor *x = tc_zeros(s, TC_F32, SHAPE(1, d->unet.in_channels, side, side));
     struct unet_condition condition = {.scope = s, .text = text};
-    x = unet_forward(s, d->unet_network.asked, &d->unet, x, 0, &condition);
+    x = unet_forward(s, d->unet_network.asked, &d->unet, x, 0, &condition, NULL);
     ok = network_check(&d->unet_network, s, progress, e) && ok;
 
     vae_decode(s, d->vae_network.asked, &d->vae, x);

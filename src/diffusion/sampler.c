@@ -13,6 +13,12 @@
  */
 #define LOOK_STEPS 10
 
+/* What the UNet is steered by, and what it made of it. */
+struct steering {
+    struct unet_condition text;
+    struct unet_cache cache;
+};
+
 /* One batch on its way. */
 struct batch {
     const struct diffuser *d;
@@ -20,14 +26,39 @@ struct batch {
     const struct sampler_settings *settings;
     const struct sampler_cell *cells;
     int count;
-    bool guided;
-    struct unet_condition text;
+    bool guided;                  /* in one evaluation at least */
+    struct steering both, prompt; /* with guidance and without */
     struct scheduler *scheduler;
     tc_rng **rngs; /* one a picture, so that a picture's noise is its own */
     /* [B]: 0 for a picture whose numbers are finite so far, else NaN */
     tc_tensor *broken;
     struct sampler_picture *pictures;
 };
+
+struct sampler_evaluation sampler_evaluation(const struct sampler_settings *settings,
+                                             int i, int total)
+{
+    struct sampler_evaluation now = {0};
+    int alike = 0; /* evaluations before this one in a row */
+    for (int j = 0; j <= i; j++) {
+        double middle = (j + 0.5) / total;
+        bool guided = settings->guidance > 1 && middle >= settings->guided_from &&
+                      middle < settings->guided_to;
+        alike = j > 0 && guided == now.guided ? alike + 1 : 0;
+        now.guided = guided;
+    }
+    now.whole = settings->cache_interval <= 1 || alike % settings->cache_interval == 0;
+    return now;
+}
+
+static bool is_ever_guided(const struct batch *b)
+{
+    int total = scheduler_evaluations(b->scheduler);
+    bool guided = false;
+    for (int i = 0; i < total; i++)
+        guided |= sampler_evaluation(b->settings, i, total).guided;
+    return guided;
+}
 
 /* Text */
 
@@ -47,7 +78,7 @@ static bool encode_ids(const struct batch *b, int64_t *ids, int tokens, struct e
     return true;
 }
 
-/* The text that steers every step: [2B,T,D] with guidance, [B,T,D] without. */
+/* The text that steers the steps: [2B,T,D] with guidance, [B,T,D] without. */
 static bool encode_text(tc_scope *up, struct batch *b, struct err *e)
 {
     int tokens = tokenizer_max_length(b->d->tokenizer);
@@ -61,7 +92,11 @@ static bool encode_text(tc_scope *up, struct batch *b, struct err *e)
         tc_scope *s = tc_push(up);
         tc_tensor *x = tc_from_host(s, TC_I64, SHAPE(rows, tokens), ids);
         x = clip_text_forward(s, b->w->part[PART_TEXT].w, &b->d->text, x, 0);
-        b->text = (struct unet_condition){.scope = up, .text = tc_pop(s, x)};
+        x = tc_pop(s, x);
+        b->both = (struct steering){{.scope = up, .text = x}, {.scope = up}};
+        b->prompt = b->both;
+        if (b->guided)
+            b->prompt.text.text = tc_slice(up, x, 0, b->count, 2 * b->count);
         ok = tc_check(up, e);
     }
     free(ids);
@@ -86,19 +121,32 @@ static tc_tensor *start_noise(tc_scope *up, struct batch *b)
     return tc_pop(s, tc_scale(s, x, scheduler_init_noise_sigma(b->scheduler)));
 }
 
+static void empty_cache(struct unet_cache *cache)
+{
+    cache->features = tc_replace(cache->scope, cache->features, NULL);
+}
+
 /* Classifier-free guidance: both halves in one batch, then away from the negative one.
  * x [B,C,h,w] -> model output [B,C,h,w] f32 */
 static tc_tensor *guided_output(tc_scope *up, struct batch *b, tc_tensor *x, int i)
 {
+    struct sampler_evaluation now =
+        sampler_evaluation(b->settings, i, scheduler_evaluations(b->scheduler));
+    struct steering *by = now.guided ? &b->both : &b->prompt;
     tc_scope *s = tc_push(up);
     x = scheduler_scale_input(s, b->scheduler, x, i);
-    if (b->guided)
+    if (now.guided)
         x = tc_cat(s, 2, (tc_tensor *[]){x, x}, 0);
+    if (now.whole) {
+        empty_cache(&b->both.cache);
+        empty_cache(&b->prompt.cache);
+    }
     const struct diffuser_resident *unet = &b->w->part[PART_UNET];
     tc_tensor *out = unet_forward(s, unet->w, &b->d->unet, tc_cast(s, x, unet->dtype),
-                                  scheduler_timestep(b->scheduler, i), &b->text);
+                                  scheduler_timestep(b->scheduler, i), &by->text,
+                                  b->settings->cache_interval > 1 ? &by->cache : NULL);
     out = tc_cast(s, out, TC_F32);
-    if (b->guided) {
+    if (now.guided) {
         tc_tensor *negative = tc_slice(s, out, 0, 0, b->count);
         tc_tensor *positive = tc_slice(s, out, 0, b->count, 2 * b->count);
         tc_tensor *away = tc_sub(s, positive, negative);
@@ -233,7 +281,10 @@ static bool run_batch(tc_scope *s, struct batch *b, sampler_step_fn *step, void 
                       struct err *e)
 {
     b->scheduler = scheduler_new(s, &b->d->scheduler, b->settings->steps, e);
-    if (!b->scheduler || !diffuser_need(b->w, PART_TEXT, e) || !encode_text(s, b, e) ||
+    if (!b->scheduler)
+        return false;
+    b->guided = is_ever_guided(b);
+    if (!diffuser_need(b->w, PART_TEXT, e) || !encode_text(s, b, e) ||
         !diffuser_need(b->w, PART_UNET, e))
         return false;
     tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user);
@@ -250,7 +301,6 @@ bool sampler_run(tc_scope *root, struct diffuser_weights *w,
                       .settings = settings,
                       .cells = cells,
                       .count = count,
-                      .guided = settings->guidance > 1,
                       .pictures = pictures};
     memset(pictures, 0, (size_t)count * sizeof *pictures);
     b.rngs = calloc((size_t)count, sizeof *b.rngs);

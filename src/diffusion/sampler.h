@@ -8,9 +8,24 @@
 
 struct sampler_settings {
     int steps;
-    double guidance;       /* classifier-free guidance scale; 1 or less: none */
+    double guidance; /* classifier-free guidance scale; 1 or less: none */
+    /* Part of the evaluations in which there is guidance, from 0 to 1: an evaluation is
+     * in it where its middle is (Kynkaanniemi et al. 2024). */
+    double guided_from, guided_to;
+    int cache_interval;    /* evaluations from one of the whole UNet to the next */
     int64_t height, width; /* pixels, multiples of diffuser_factor() */
 };
+
+/* What one evaluation of the UNet takes. */
+struct sampler_evaluation {
+    bool guided; /* negative and prompt, in one batch; else the prompt alone */
+    bool whole;  /* all levels; else the outermost layers on cached features */
+};
+
+/* Of evaluation i of scheduler_evaluations(). Where guidance begins or ends the UNet is
+ * run as a whole: features of another batch are of no use. */
+struct sampler_evaluation sampler_evaluation(const struct sampler_settings *settings,
+                                             int i, int total);
 
 /* One picture to make. */
 struct sampler_cell {

@@ -119,6 +119,20 @@ void json_write_uint(struct json_writer *w, uint64_t number)
     str_addf(w->out, "%" PRIu64, number);
 }
 
+/* The shortest spelling that reads back as the same. */
+static const char *spell(double number, char spelling[32])
+{
+    bool whole = fabs(number) < 1e15 && trunc(number) == number; /* 60, not 6e+01 */
+    if (whole)
+        snprintf(spelling, 32, "%.0f", number);
+    for (int digits = 1; !whole && digits <= 17; digits++) {
+        snprintf(spelling, 32, "%.*g", digits, number);
+        if (strtod(spelling, NULL) == number)
+            break;
+    }
+    return spelling;
+}
+
 void json_write_double(struct json_writer *w, double number)
 {
     if (!isfinite(number)) {
@@ -126,16 +140,15 @@ void json_write_double(struct json_writer *w, double number)
         return;
     }
     char spelling[32];
-    bool whole = fabs(number) < 1e15 && trunc(number) == number; /* 60, not 6e+01 */
-    if (whole)
-        snprintf(spelling, sizeof spelling, "%.0f", number);
-    for (int digits = 1; !whole && digits <= 17; digits++) {
-        snprintf(spelling, sizeof spelling, "%.*g", digits, number);
-        if (strtod(spelling, NULL) == number)
-            break;
-    }
     begin(w);
-    str_add(w->out, spelling);
+    str_add(w->out, spell(number, spelling));
+}
+
+void json_write_interval(struct json_writer *w, double from, double to)
+{
+    char first[32], last[32];
+    begin(w);
+    str_addf(w->out, "\"%s:%s\"", spell(from, first), spell(to, last));
 }
 
 void json_write_bool(struct json_writer *w, bool truth)

@@ -35,6 +35,8 @@ void json_write_uint(struct json_writer *w, uint64_t number);
 /* The shortest spelling that reads back as the same double; null where it is not finite.
  */
 void json_write_double(struct json_writer *w, double number);
+/* "0.2:0.8", each number as json_write_double() spells it. Both are finite. */
+void json_write_interval(struct json_writer *w, double from, double to);
 /* A number as it is spelled already. */
 void json_write_spelled(struct json_writer *w, const char *text, size_t size);
 void json_write_bool(struct json_writer *w, bool truth);

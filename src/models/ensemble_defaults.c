@@ -56,8 +56,11 @@ static bool read_section(struct ensemble *s, const struct json *root, const char
 
 bool ensemble_read_defaults(struct ensemble *s, const struct json *root, struct err *e)
 {
-    static const struct field generate[] = {
-        {"guidance", false}, {"scheduler", true}, {"steps", false}};
+    static const struct field generate[] = {{"guidance", false},
+                                            {"guidance_interval", true},
+                                            {"cache_interval", false},
+                                            {"scheduler", true},
+                                            {"steps", false}};
     static const struct field optimize[] = {
         {"crops", true},        {"epochs", false},           {"layer", true},
         {"lr", false},          {"lr_decay", false},         {"lr_decay_every", false},

@@ -15,6 +15,7 @@ struct run {
     struct block_style style;
     tc_tensor *silu_temb; /* [1,D]; every residual block begins with this SiLU */
     struct unet_condition *condition;
+    struct unet_cache *cache;    /* NULL: none */
     tc_tensor *skips[MAX_SKIPS]; /* down path to up path, last in first out */
     int skip_count;
 };
@@ -136,6 +137,24 @@ static tc_tensor *mid_block(tc_scope *up, weights w, struct run *r, tc_tensor *x
     return tc_pop(s, nn_tap(s, w, x));
 }
 
+/* Keeps what the last layer goes on from, for the runs that are of the outermost alone.
+ */
+static void fill_cache(struct run *r, tc_tensor *x)
+{
+    r->cache->features = tc_detach(r->cache->scope, x);
+    r->cache->attentions = r->condition->next;
+}
+
+/* Layer i of the way up, on its skip connection. x [B,C',h,w] -> [B,C,h,w] */
+static tc_tensor *up_layer(tc_scope *s, weights w, struct run *r, int block, int i,
+                           tc_tensor *x)
+{
+    tc_tensor *joined = tc_cat(s, 2, (tc_tensor *[]){x, pop_skip(r)}, 1);
+    x = layer(s, w, r, r->c->levels - 1 - block, i, r->c->up_attention[block], joined);
+    tc_replace(s, joined, NULL);
+    return x;
+}
+
 /* CrossAttnUpBlock2D and UpBlock2D; block 0 is at the lowest level. Upsamples to the size
  * of the skip connection that is next: with an odd size on the way down that is not twice
  * the present one. x [B,C',h,w] -> [B,C,2h,2w], the last [B,C,h,w] */
@@ -147,9 +166,9 @@ static tc_tensor *up_block(tc_scope *up, weights w, struct run *r, int block,
     int level = c->levels - 1 - block;
 
     for (int i = 0; i < c->layers_per_block[level] + 1; i++) {
-        tc_tensor *joined = tc_cat(s, 2, (tc_tensor *[]){x, pop_skip(r)}, 1);
-        x = layer(s, w, r, level, i, c->up_attention[block], joined);
-        tc_replace(s, joined, NULL);
+        if (r->cache && level == 0 && i == c->layers_per_block[0])
+            fill_cache(r, x);
+        x = up_layer(s, w, r, block, i, x);
     }
     if (level > 0) {
         tc_tensor *next = r->skips[r->skip_count - 1];
@@ -159,13 +178,39 @@ static tc_tensor *up_block(tc_scope *up, weights w, struct run *r, int block,
     return tc_pop(s, nn_tap(s, w, x));
 }
 
+/* From the skip connection of conv_in, which is the last on the stack, to the last hidden
+ * layer. */
+static tc_tensor *all_levels(tc_scope *s, weights w, struct run *r, tc_tensor *h)
+{
+    int levels = r->c->levels;
+
+    for (int i = 0; i < levels; i++)
+        h = down_block(s, w_at(w, "down_blocks.%d", i), r, i, h);
+    h = mid_block(s, w_at(w, "mid_block"), r, h);
+    for (int i = 0; i < levels; i++)
+        h = tc_replace(s, h, up_block(s, w_at(w, "up_blocks.%d", i), r, i, h));
+    return h;
+}
+
+/* The same by way of the cache: the skip connection and the last layer alone. */
+static tc_tensor *last_layer(tc_scope *s, weights w, struct run *r)
+{
+    int block = r->c->levels - 1;
+
+    r->condition->next = r->cache->attentions;
+    return up_layer(s, w_at(w, "up_blocks.%d", block), r, block,
+                    r->c->layers_per_block[0], r->cache->features);
+}
+
 tc_tensor *unet_forward(tc_scope *up, weights w, const struct unet_config *c,
-                        tc_tensor *x, double timestep, struct unet_condition *condition)
+                        tc_tensor *x, double timestep, struct unet_condition *condition,
+                        struct unet_cache *cache)
 {
     tc_scope *s = tc_push(up);
     struct run r = {.c = c,
                     .style = {NAMES_DIFFUSERS, c->norm_num_groups, c->norm_eps},
-                    .condition = condition};
+                    .condition = condition,
+                    .cache = cache};
 
     if (!check_depth(s, c))
         return tc_pop(s, NULL);
@@ -176,11 +221,7 @@ tc_tensor *unet_forward(tc_scope *up, weights w, const struct unet_config *c,
 
     tc_tensor *h = nn_conv2d(s, w_at(w, "conv_in"), x, c->block_out_channels[0], 3, 1, 1);
     push_skip(&r, nn_tap(s, w_at(w, "conv_in"), h));
-    for (int i = 0; i < c->levels; i++)
-        h = down_block(s, w_at(w, "down_blocks.%d", i), &r, i, h);
-    h = mid_block(s, w_at(w, "mid_block"), &r, h);
-    for (int i = 0; i < c->levels; i++)
-        h = tc_replace(s, h, up_block(s, w_at(w, "up_blocks.%d", i), &r, i, h));
+    h = cache && cache->features ? last_layer(s, w, &r) : all_levels(s, w, &r, h);
     return tc_pop(s, block_output(s, w_at(w, "conv_norm_out"), w_at(w, "conv_out"),
                                   &r.style, c->out_channels, h));
 }

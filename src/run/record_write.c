@@ -19,6 +19,9 @@ static void write_drawing(struct json_writer *w, const struct options *o,
     }
     json_member_int(w, "steps", o->steps);
     json_member_double(w, "guidance", o->guidance);
+    json_write_key(w, "guidance_interval");
+    json_write_interval(w, o->guidance_interval.from, o->guidance_interval.to);
+    json_member_int(w, "cache_interval", o->cache_interval);
 }
 
 /* What a mixture depends on beside its parents. */
@@ -216,6 +219,16 @@ static void add_optimizing(struct str *out, const struct options *o,
              t->clip_weight, t->perceptual_weight, t->crops);
 }
 
+/* What spares work and changes the picture; other tools know neither. */
+static void add_shortcuts(struct str *out, const struct options *o)
+{
+    const struct option_interval *guided = &o->guidance_interval;
+    if (guided->from > 0 || guided->to < 1)
+        str_addf(out, ", CFG interval: %.9g-%.9g", guided->from, guided->to);
+    if (o->cache_interval > 1)
+        str_addf(out, ", Cache interval: %d", o->cache_interval);
+}
+
 void record_write_parameters(const struct record_state *s, const struct record_cell *cell,
                              struct str *out)
 {
@@ -229,8 +242,10 @@ void record_write_parameters(const struct record_state *s, const struct record_c
     str_addf(out, "Steps: %d", o->steps);
     if (first->scheduler)
         str_addf(out, ", Sampler: %s", sampler_name(first->scheduler));
-    str_addf(out, ", CFG scale: %.9g, Seed: %llu, Size: %dx%d, Model: ", o->guidance,
+    str_addf(out, ", CFG scale: %.9g, Seed: %llu, Size: %dx%d", o->guidance,
              (unsigned long long)first->seed, cell->width, cell->height);
+    add_shortcuts(out, o);
+    str_add(out, ", Model: ");
     for (int i = 0; i < cell->parent_count; i++)
         str_addf(out, "%s%s", i ? " + " : "", cell->parents[i].model);
     if (cell->layer)

@@ -6,7 +6,6 @@
 #include "base/host_memory.h"
 #include "base/stop.h"
 #include "base/str.h"
-#include "diffusion/sampler.h"
 #include "io/read_ahead.h"
 #include "models/prompts.h"
 #include "run/record.h"
@@ -118,10 +117,7 @@ static bool sample(struct drawing *d, struct err *e)
             .negative = p->run->prompts->negative[d->cases[i]],
             .noise_seed = generate_noise_seed(p, d->cases[i], d->m),
         };
-    struct sampler_settings settings = {.steps = p->run->options->steps,
-                                        .guidance = p->run->options->guidance,
-                                        .height = p->height,
-                                        .width = p->width};
+    struct sampler_settings settings = generate_settings(p);
     return sampler_run(d->root, &d->weights, &settings, cells, d->count, report_step, d,
                        d->pictures, e);
 }

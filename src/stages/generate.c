@@ -103,6 +103,18 @@ void generate_close(struct plan *p)
     p->diffusers = NULL;
 }
 
+struct sampler_settings generate_settings(const struct plan *p)
+{
+    const struct options *o = p->run->options;
+    return (struct sampler_settings){.steps = o->steps,
+                                     .guidance = o->guidance,
+                                     .guided_from = o->guidance_interval.from,
+                                     .guided_to = o->guidance_interval.to,
+                                     .cache_interval = o->cache_interval,
+                                     .height = p->height,
+                                     .width = p->width};
+}
+
 uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model)
 {
     return prompts_noise_seed(p->run->prompts, index_case,

@@ -2,6 +2,7 @@
 #ifndef DIFFENS_GENERATE_H
 #define DIFFENS_GENERATE_H
 
+#include "diffusion/sampler.h"
 #include "stages/plan.h"
 
 /* Opens and checks every diffuser of the run and every prompt's tokens, and sets the
@@ -10,6 +11,9 @@ bool generate_open(struct plan *p, struct err *e);
 
 /* Accepts a plan without diffusers. */
 void generate_close(struct plan *p);
+
+/* How pictures are drawn. */
+struct sampler_settings generate_settings(const struct plan *p);
 
 /* The seed of the noise that a picture starts from. */
 uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model);

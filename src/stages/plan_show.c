@@ -24,7 +24,7 @@ struct sums {
     struct load loads[MAX_LOADS];
     int64_t reused; /* pictures that a run before this one has made */
     int64_t drawn;  /* parents that are drawn, not brought */
-    int64_t unet_runs, epochs;
+    int64_t unet_runs, outer_runs, epochs;
     uint64_t disk, disk_free;       /* bytes; the latter 0 where it cannot be told */
     uint64_t weights_bytes;         /* of the largest load, as it will be on the device */
     uint64_t draw_bytes, mix_bytes; /* beside weights: of a picture, of a case */
@@ -112,6 +112,8 @@ static bool estimate(struct sums *s, const struct plan *p, struct err *e)
     if (!plan_count_work(p, &work, e) ||
         (o->measure && !plan_measure(p, &work, &s->seconds, e)))
         return false;
+    s->unet_runs = work.unet_runs;
+    s->outer_runs = work.outer_runs;
     s->operations = operations_of(&work.draw) + operations_of(&work.mix);
     s->draw_bytes = (uint64_t)work.draw.peak / (is_half(o->dtype) ? 2 : 1);
     s->mix_bytes = (uint64_t)work.mix.peak;
@@ -129,7 +131,6 @@ static struct sums sum_up(const struct plan *p)
         if (o->command == COMMAND_OPTIMIZE && !plan_case_is_done(p, n))
             s.epochs += o->optimize.epochs;
     }
-    s.unet_runs = s.drawn * o->steps * (o->guidance > 1 ? 2 : 1);
     s.disk = plan_bytes_to_write(p);
     s.disk_free = free_bytes(p->run->record->directory);
     s.weights_bytes = largest_weights(&s, o->dtype);
@@ -174,6 +175,9 @@ static void add_work(struct str *out, const struct plan *p, const struct sums *s
     if (s->drawn > 0)
         str_addf(out, "work       %lld pictures drawn in %d steps: %lld runs of a UNet\n",
                  (long long)s->drawn, p->run->options->steps, (long long)s->unet_runs);
+    if (s->outer_runs > 0)
+        str_addf(out, "           %lld runs of its outermost layers alone\n",
+                 (long long)s->outer_runs);
     if (s->epochs > 0)
         str_addf(out, "%s%lld epochs of the optimiser\n",
                  s->drawn > 0 ? "           " : "work       ", (long long)s->epochs);
@@ -307,6 +311,7 @@ static void add_json(struct str *out, const struct plan *p, const struct sums *s
     json_write_close(&w);
     json_member_uint(&w, "reused", (uint64_t)s->reused);
     json_member_uint(&w, "unet_runs", (uint64_t)s->unet_runs);
+    json_member_uint(&w, "unet_outer_runs", (uint64_t)s->outer_runs);
     json_member_uint(&w, "epochs", (uint64_t)s->epochs);
     json_member_uint(&w, "disk_bytes", s->disk);
     json_member_uint(&w, "weights_bytes", s->weights_bytes);

@@ -4,6 +4,7 @@
 
 #include "run/record.h"
 #include "stages/crops.h"
+#include "stages/generate.h"
 
 static void add_work(struct tc_work *to, const struct tc_work *one, double times)
 {
@@ -22,43 +23,93 @@ static void take_peak(struct tc_work *to, double bytes)
 
 /* Drawing */
 
+/* Evaluations of a UNet on one batch: the prompt alone, or beside the negative. */
+struct evaluations {
+    int whole, outermost;               /* how many */
+    struct tc_work first, later, outer; /* the first one prepares the others */
+};
+
 /* The forward runs of one picture with one diffuser. */
 struct drawn {
-    struct tc_work text, first, unet, vae; /* the UNet's first run prepares the others */
-    int evaluations;                       /* of the UNet */
+    struct tc_work text, vae;
+    struct evaluations unet[2]; /* [1]: with guidance */
 };
+
+static bool count_evaluations(const struct plan *p, const struct diffuser *d,
+                              struct drawn *w, struct err *e)
+{
+    struct sampler_settings settings = generate_settings(p);
+    struct scheduler *scheduler =
+        scheduler_new(d->shapes, &d->scheduler, settings.steps, e);
+    int total = scheduler ? scheduler_evaluations(scheduler) : 0;
+    for (int i = 0; i < total; i++) {
+        struct sampler_evaluation now = sampler_evaluation(&settings, i, total);
+        w->unet[now.guided].whole += now.whole;
+        w->unet[now.guided].outermost += !now.whole;
+    }
+    scheduler_free(scheduler);
+    return total > 0;
+}
+
+/* The UNet on `rows` latents and texts. */
+static void count_unet(const struct diffuser *d, struct tc_shape latent, int64_t rows,
+                       int64_t tokens, struct evaluations *w)
+{
+    weights asked = d->unet_network.asked;
+    tc_scope *s = tc_push(d->shapes);
+    struct tc_shape text = SHAPE(rows, tokens, d->unet.cross_attention_dim);
+    struct unet_condition condition = {.scope = s, .text = tc_zeros(s, TC_F32, text)};
+    struct unet_cache cache = {.scope = s}, *used = w->outermost > 0 ? &cache : NULL;
+    latent.dim[0] = rows;
+    tc_tensor *x = tc_zeros(s, TC_F32, latent);
+    tc_count(s, &w->first);
+    unet_forward(s, asked, &d->unet, x, 0, &condition, used);
+    tc_count(s, &w->outer);
+    if (used)
+        unet_forward(s, asked, &d->unet, x, 0, &condition, used);
+    tc_count(s, &w->later);
+    unet_forward(s, asked, &d->unet, x, 0, &condition, NULL);
+    tc_count(s, NULL);
+    tc_pop(s, NULL);
+}
 
 static bool count_diffuser(const struct plan *p, const struct diffuser *d,
                            struct drawn *w, struct err *e)
 {
-    const struct options *o = p->run->options;
-    int64_t rows = o->guidance > 1 ? 2 : 1, factor = diffuser_factor(d);
+    int64_t factor = diffuser_factor(d), tokens = tokenizer_max_length(d->tokenizer);
     struct tc_shape latent =
-        SHAPE(rows, d->unet.in_channels, p->height / factor, p->width / factor);
+        SHAPE(1, d->unet.in_channels, p->height / factor, p->width / factor);
+    if (!count_evaluations(p, d, w, e))
+        return false;
     tc_scope *s = tc_push(d->shapes);
     tc_count(s, &w->text);
-    tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(rows, tokenizer_max_length(d->tokenizer)));
-    struct unet_condition condition = {.scope = s};
-    condition.text = clip_text_forward(s, d->text_network.asked, &d->text, ids, 0);
-    tc_tensor *x = tc_zeros(s, TC_F32, latent);
-    tc_count(s, &w->first);
-    unet_forward(s, d->unet_network.asked, &d->unet, x, 0, &condition);
-    tc_count(s, &w->unet);
-    unet_forward(s, d->unet_network.asked, &d->unet, x, 0, &condition);
+    clip_text_forward(s, d->text_network.asked, &d->text,
+                      tc_zeros(s, TC_I64, SHAPE(w->unet[1].whole > 0 ? 2 : 1, tokens)),
+                      0);
     tc_count(s, &w->vae);
-    latent.dim[0] = 1;
     vae_decode(s, d->vae_network.asked, &d->vae, tc_zeros(s, TC_F32, latent));
     tc_count(s, NULL);
-    struct scheduler *scheduler = scheduler_new(s, &d->scheduler, o->steps, e);
-    w->evaluations = scheduler ? scheduler_evaluations(scheduler) : 0;
-    scheduler_free(scheduler);
-    bool ok = scheduler && tc_check(s, e);
+    for (int guided = 0; guided < 2; guided++)
+        if (w->unet[guided].whole > 0)
+            count_unet(d, latent, 1 + guided, tokens, &w->unet[guided]);
+    bool ok = tc_check(s, e);
     tc_pop(s, NULL);
     return ok;
 }
 
-static bool count_drawing(const struct plan *p, struct tc_work *to, struct err *e)
+static void add_evaluations(const struct evaluations *w, double cells, struct tc_work *to)
 {
+    if (w->whole == 0)
+        return;
+    add_work(to, &w->first, cells);
+    add_work(to, &w->later, cells * (w->whole - 1));
+    add_work(to, &w->outer, cells * w->outermost);
+    take_peak(to, (double)w->first.peak);
+}
+
+static bool count_drawing(const struct plan *p, struct plan_work *work, struct err *e)
+{
+    struct tc_work *to = &work->draw;
     for (int m = 0; p->diffusers && m < p->models; m++) {
         struct drawn w = {0};
         int64_t cells = 0;
@@ -69,10 +120,12 @@ static bool count_drawing(const struct plan *p, struct tc_work *to, struct err *
         if (!count_diffuser(p, &p->diffusers[m], &w, e))
             return false;
         add_work(to, &w.text, (double)cells);
-        add_work(to, &w.first, (double)cells);
-        add_work(to, &w.unet, (double)cells * (w.evaluations - 1));
         add_work(to, &w.vae, (double)cells);
-        take_peak(to, (double)w.first.peak);
+        for (int guided = 0; guided < 2; guided++) {
+            add_evaluations(&w.unet[guided], (double)cells, to);
+            work->unet_runs += cells * (1 + guided) * w.unet[guided].whole;
+            work->outer_runs += cells * (1 + guided) * w.unet[guided].outermost;
+        }
         take_peak(to, (double)w.vae.peak);
     }
     return true;
@@ -222,5 +275,5 @@ static bool count_mixing(const struct plan *p, struct tc_work *to, struct err *e
 bool plan_count_work(const struct plan *p, struct plan_work *work, struct err *e)
 {
     *work = (struct plan_work){0};
-    return count_drawing(p, &work->draw, e) && count_mixing(p, &work->mix, e);
+    return count_drawing(p, work, e) && count_mixing(p, &work->mix, e);
 }

@@ -9,6 +9,8 @@
 struct plan_work {
     struct tc_work draw; /* parents: all that are not there yet */
     struct tc_work mix;  /* what becomes of them */
+    int64_t unet_runs;   /* latents that go through a whole UNet, and */
+    int64_t outer_runs;  /* through its outermost layers alone */
 };
 
 /* Counts the operations of every network that the run will use, at the sizes at which it

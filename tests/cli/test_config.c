@@ -40,7 +40,8 @@ static void test_values(void)
     struct options *o = &l.parsed.options;
     parse(&l,
           "{\"prompt\": \"a cat, asleep\", \"steps\": 20, \"random-seed\": "
-          "18446744073709551615, \"guidance\": 3, \"gamma\": [0, 0.5, 1e-1], "
+          "18446744073709551615, \"guidance\": 3, \"guidance-interval\": \"0:0.5\", "
+          "\"gamma\": [0, 0.5, 1e-1], "
           "\"layer\": [\"preconv\", \"postquant\"], \"size\": \"64x128\", \"models\": "
           "[\"a\", \"/m/b\"], \"batch\": \"auto\", \"noise\": \"independent\", "
           "\"raw-prompts\": true, \"json\": false, \"scheduler\": null}",
@@ -51,6 +52,7 @@ static void test_values(void)
     CHECK_INT(o->steps, 20);
     CHECK(o->random_seed == UINT64_MAX);
     CHECK(o->guidance == 3);
+    CHECK(o->guidance_interval.to == 0.5);
     CHECK_INT(o->gamma.count, 3);
     CHECK(o->gamma.value[2] == 0.1);
     CHECK_INT((int)o->layers, LAYER_PRECONV | LAYER_POSTQUANT);

@@ -28,7 +28,8 @@ static const char three[] =
     "192]},"
     "\"clip\": {\"path\": \"clip\"}, \"perceptual\": {\"path\": \"lpips\"},"
     "\"example\": \"a castle\","
-    "\"generate\": {\"steps\": 30, \"guidance\": 4.50, \"scheduler\": \"ddim\"},"
+    "\"generate\": {\"steps\": 30, \"guidance\": 4.50, \"scheduler\": \"ddim\","
+    "\"cache_interval\": 2, \"guidance_interval\": \"0:0.5\"},"
     "\"optimize\": {\"perceptual_weight\": 1.0, \"crops\": \"1x1,8x0.5\"}}";
 
 static const char demo[] =
@@ -78,12 +79,14 @@ static void test_fields(void)
     CHECK_STR(s.example, "a castle");
     static const struct ensemble_default defaults[] = {
         {"generate", "guidance", "4.50"},
+        {"generate", "guidance_interval", "0:0.5"},
+        {"generate", "cache_interval", "2"},
         {"generate", "scheduler", "ddim"},
         {"generate", "steps", "30"},
         {"optimize", "crops", "1x1,8x0.5"},
         {"optimize", "perceptual_weight", "1.0"}};
-    CHECK_INT(s.default_count, 5);
-    for (int i = 0; i < 5; i++) {
+    CHECK_INT(s.default_count, 7);
+    for (int i = 0; i < 7; i++) {
         CHECK_STR(s.defaults[i].section, defaults[i].section);
         CHECK_STR(s.defaults[i].field, defaults[i].field);
         CHECK_STR(s.defaults[i].text, defaults[i].text);

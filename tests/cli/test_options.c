@@ -88,6 +88,10 @@ static const struct refusal refusals[] = {
     {"generate --prompt x --steps 18446744073709551617", "1..1000", ""},
     {"generate --prompt x --batch 0", "auto or integer 1..1024", ""},
     {"generate --prompt x --batch Auto", "auto or integer", ""},
+    {"generate --prompt x --guidance-interval 0.5", "A:B with 0 <= A <= B <= 1", ""},
+    {"generate --prompt x --guidance-interval 0.8:0.2", "A:B with", ""},
+    {"generate --prompt x --guidance-interval 0:1.5", "\"0:1.5\"", ""},
+    {"generate --prompt x --cache-interval 0", "integer 1..100", ""},
     {"generate --prompt x --guidance 1,5", "number 0..100", ""},
     {"generate --prompt x --guidance nan", "\"nan\"", ""},
     {"generate --prompt x --guidance inf", "\"inf\"", ""},
@@ -202,6 +206,8 @@ static void test_defaults(void)
     CHECK_INT(o->noise, NOISE_SHARED);
     CHECK_INT(o->steps, 50);
     CHECK(o->guidance == 7.5);
+    CHECK(o->guidance_interval.from == 0 && o->guidance_interval.to == 1);
+    CHECK_INT(o->cache_interval, 1);
     CHECK_STR(o->negative, "");
     CHECK(!o->scheduler && !o->ensemble && !o->out && !o->images && !o->log);
     CHECK_INT(o->size.height, 0);
@@ -221,7 +227,8 @@ static void test_values(void)
     struct line l;
     parse(&l,
           "blend --prompt=a=b~c --random-seed=18446744073709551615 --noise independent "
-          "--steps 1000 --guidance .5 --negative= --scheduler dpm++2m-karras --size "
+          "--steps 1000 --guidance .5 --guidance-interval .25:0.75 "
+          "--cache-interval 3 --negative= --scheduler dpm++2m-karras --size "
           "64x4096 --batch 8 --gamma 0:1:5 --pair b,a --layer postquant,preconv "
           "--requantize --vq-size 100x200 --device cuda:1 --dtype bf16 --threads 2 "
           "--deterministic -o out --force --json -v --progress none --log l "
@@ -234,6 +241,8 @@ static void test_values(void)
     CHECK_INT(o->noise, NOISE_INDEPENDENT);
     CHECK_INT(o->steps, 1000);
     CHECK(o->guidance == 0.5);
+    CHECK(o->guidance_interval.from == 0.25 && o->guidance_interval.to == 0.75);
+    CHECK_INT(o->cache_interval, 3);
     CHECK_STR(o->scheduler, "dpm++2m-karras");
     CHECK_INT(o->size.height, 64);
     CHECK_INT(o->size.width, 4096);

@@ -38,6 +38,8 @@ static char *arguments[] = {"diffens", "blend", "--out", "run"};
 static const struct options options = {.command = COMMAND_BLEND,
                                        .steps = 20,
                                        .guidance = 7.5,
+                                       .guidance_interval = {0, 1},
+                                       .cache_interval = 1,
                                        .arguments = arguments,
                                        .argument_count = 4};
 

@@ -29,7 +29,12 @@ static bool load(struct trial *t, tc_scope *root, struct err *e)
 static bool sample(struct trial *t, tc_scope *root, struct err *e)
 {
     const struct sampler_settings settings = {
-        .steps = 2, .guidance = 7.5, .height = 64, .width = 64};
+        .steps = 2,
+        .guidance = 7.5,
+        .guided_to = 0.7, /* of three evaluations the last without */
+        .cache_interval = 2,
+        .height = 64,
+        .width = 64};
     const struct sampler_cell cell = {"a cat", "", 1};
     struct sampler_picture picture = {0};
     bool ok =

@@ -3,7 +3,8 @@
  * reference packages. Leaves every comparison to that test.
  *
  *   nets_driver clip_text|unet|vae|vqgan CONFIG WEIGHTS INPUTS OUTPUTS
- *               [--dtype f32|f16|bf16] [--skip-last N] [--taps] [--threads N] [--serve]
+ *               [--dtype f32|f16|bf16] [--skip-last N] [--cache N] [--taps]
+ *               [--threads N] [--serve]
  *   nets_driver NETWORK CONFIG WEIGHTS INPUTS --meta
  *
  * With --meta the network runs on shapes alone and its findings go to stdout. With
@@ -34,6 +35,7 @@ struct driver {
     const char *network, *config, *weights, *inputs, *outputs;
     enum tc_dtype dtype;
     int skip_last, threads;
+    int cache; /* timesteps from one whole UNet to the next; 0: no cache */
     bool taps, meta, serve;
 
     struct tensor_file model, input;
@@ -120,6 +122,7 @@ static bool run_unet(struct driver *d, tc_scope *s, weights w, struct err *e)
 {
     struct unet_config c = {0};
     struct unet_condition condition = {.scope = s, .text = input(d, s, "text")};
+    struct unet_cache cache = {.scope = s}, *used = d->cache > 0 ? &cache : NULL;
     const struct tensor_entry *entry = tensor_file_find(&d->input, "timesteps");
     float timesteps[8] = {0};
 
@@ -134,7 +137,9 @@ static bool run_unet(struct driver *d, tc_scope *s, weights w, struct err *e)
     for (size_t i = 0; i < entry->bytes / sizeof timesteps[0] && tc_ok(s); i++) {
         char name[32];
         snprintf(name, sizeof name, "eps/%zu", i);
-        keep(d, s, name, unet_forward(s, w, &c, x, timesteps[i], &condition));
+        if (used && i % (size_t)d->cache == 0)
+            cache.features = tc_replace(s, cache.features, NULL);
+        keep(d, s, name, unet_forward(s, w, &c, x, timesteps[i], &condition, used));
     }
     return tc_check(s, e);
 }
@@ -331,6 +336,8 @@ static bool parse(struct driver *d, int argc, char **argv)
             d->threads = atoi(argv[++i]);
         else if (strcmp(argv[i], "--skip-last") == 0 && i + 1 < argc)
             d->skip_last = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--cache") == 0 && i + 1 < argc)
+            d->cache = atoi(argv[++i]);
         else if (strcmp(argv[i], "--dtype") == 0 && i + 1 < argc) {
             const char *dtype = argv[++i];
             d->dtype = strcmp(dtype, "f16") == 0    ? TC_F16

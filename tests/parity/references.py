@@ -64,6 +64,17 @@ class VQModel(torch.nn.Module):
         (folder / "config.json").write_text(json.dumps({}))
 
 
+def last_layer(unet, x, t, text, features):
+    """A UNet2DConditionModel but for its deep levels: conv_in, then the last layer on features
+    that these made before, and the output."""
+    block = unet.up_blocks[-1]
+    temb = unet.time_embedding(unet.time_proj(torch.as_tensor(t).expand(len(x))).to(x.dtype))
+    h = block.resnets[-1](torch.cat([features, unet.conv_in(x)], 1), temb)
+    if hasattr(block, "attentions"):
+        h = block.attentions[-1](h, encoder_hidden_states=text).sample
+    return unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
+
+
 @contextlib.contextmanager
 def blocks_of(model, names):
     """While it is open, the list it gives collects (name, output) of the modules in `names`

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from references import VQModel, blocks_of, randomize
+from references import VQModel, blocks_of, last_layer, randomize
 
 # Largest absolute difference, as a part of the reference's largest absolute value, fp32.
 TOLERANCE = 1e-4
@@ -218,6 +218,39 @@ def test_unet(case, config, batch, height, width, scale=1.0):
     for i, t in enumerate(timesteps):
         c.check(f"eps at t={t:.0f}", ours[f"eps/{i}"], eps[i])
     c.check_names(inputs)
+
+
+@pytest.mark.parametrize("config, every", [
+    pytest.param({**TINY_UNET, "attention_head_dim": 4}, 1, id="always the whole"),
+    pytest.param({**TINY_UNET, "attention_head_dim": 4}, 3, id="cache"),
+    pytest.param({**TINY_UNET, "block_out_channels": [32, 64], "attention_head_dim": 4,
+                  "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                  "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"]}, 2,
+                 id="cache, no attention outermost"),
+    full("SD 1.5, cache", SD15_UNET, 2),
+])
+def test_unet_cache(case, config, every):
+    """The last layer goes on from what the others made of an earlier timestep."""
+    c = case("unet", randomize(UNet2DConditionModel(**config), 3))
+    timesteps = [981.0, 700.0, 400.0, 20.0]
+    inputs = {"x": numbers(4, 2, 4, 16, 24), "text": numbers(5, 2, 77, config["cross_attention_dim"]),
+              "timesteps": torch.tensor(timesteps)}
+    ours = c.run(inputs, "--cache", str(every))
+    seen = []
+    c.model.up_blocks[-1].resnets[-1].register_forward_pre_hook(
+        lambda _, arguments: seen.append(arguments[0][:, :-config["block_out_channels"][0]]))
+    with torch.no_grad():
+        whole = [c.model(inputs["x"], t, inputs["text"]).sample for t in timesteps]
+        features = list(seen)
+        for i, t in enumerate(timesteps):
+            eps = whole[i] if i % every == 0 else last_layer(
+                c.model, inputs["x"], t, inputs["text"], features[i - i % every])
+            c.check(f"eps at t={t:.0f}", ours[f"eps/{i}"], eps)
+    if every == 1:
+        plain = c.run(inputs)
+        assert all(torch.equal(ours[name], plain[name]) for name in plain)
+    else:   # what is left out is of consequence
+        assert relative(ours["eps/1"], whole[1]) > 1e-3
 
 
 # ---- VAE -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def test_plan(diffens, tiny, tmp_path):
     plan = json.loads(diffens(*command, "--dry-run", "--json").stdout)
     assert not list(tmp_path.iterdir())
     for words in ("diffuser a, ", "vqgan, ", "1 case x 2 models: 2 pictures of 64 x 64",
-                  "1 case x 6 results: 6 pictures", "8 runs of a UNet", "KiB", "GiB free"):
+                  "1 case x 6 results: 6 pictures", "12 runs of a UNet", "KiB", "GiB free"):
         assert words in text
     assert all(len(line) < 80 for line in text.splitlines() if "directory" not in line)
 
@@ -28,7 +28,7 @@ def test_plan(diffens, tiny, tmp_path):
     assert sorted(names) == sorted(str(p.relative_to(tmp_path / "run"))
                                    for p in (tmp_path / "run").rglob("*.png")
                                    if not p.name.startswith("figure"))
-    assert result["state"] == "complete" and plan["unet_runs"] == 8
+    assert result["state"] == "complete" and plan["unet_runs"] == 12
     assert [load["role"] for load in plan["loads"]] == ["diffuser", "diffuser", "vqgan"]
 
     assert "another run" in diffens(*command, "--dry-run", status=3).stderr
@@ -37,7 +37,7 @@ def test_plan(diffens, tiny, tmp_path):
     assert "loads      nothing" in again and "8 of them are there already" in again
     (tmp_path / "run/images/000_b.png").unlink()
     again = json.loads(diffens(*command, "--dry-run", "--resume", "--json").stdout)
-    assert again["reused"] == 7 and again["unet_runs"] == 4
+    assert again["reused"] == 7 and again["unet_runs"] == 6
     assert [load["name"] for load in again["loads"]] == ["b"]
     assert diffens(*command[:-1], tmp_path / "no/run", "--dry-run", status=4).stdout == ""
 

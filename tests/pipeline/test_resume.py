@@ -237,6 +237,8 @@ def test_altered_files_are_refused(work, diffens, tmp_path):
 @pytest.mark.parametrize("change, field", [
     (["--steps", "5"], "$.options.steps was number 4, now number 5"),
     (["--models", "b,a"], "$.options.models"), (["--guidance", "3"], "$.options.guidance"),
+    (["--guidance-interval", "0:0.5"], '$.options.guidance-interval was string "0:1", now string "0:0.5"'),
+    (["--cache-interval", "2"], "$.options.cache-interval was number 1, now number 2"),
     (["--prompt", "a tree"], "$.options.prompt was null")])
 def test_another_run_is_refused(work, diffens, tmp_path, change, field):
     arguments, reference = work["generate"]

@@ -1,0 +1,49 @@
+/* work_driver.c: draws one picture and says how many floating-point operations it really
+ * took, by the operations that ran.
+ *
+ *   work_driver DIFFUSER SCHEDULER STEPS FROM TO CACHE_INTERVAL */
+#include "diffusion/sampler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool draw(tc_scope *root, const struct diffuser *d,
+                 const struct sampler_settings *settings, struct err *e)
+{
+    const struct sampler_cell cell = {"a cat", "fog", 1};
+    struct sampler_picture picture = {0};
+    struct diffuser_weights loaded = {0};
+    struct tc_work work = {0};
+    bool ok = diffuser_load(&loaded, root, d, TC_F32, e);
+    tc_count(root, &work);
+    ok = ok && sampler_run(root, &loaded, settings, &cell, 1, NULL, NULL, &picture, e);
+    tc_count(root, NULL);
+    diffuser_unload(&loaded);
+    image_free(&picture.image);
+    printf("%.0f\n", work.convolutions + work.products);
+    return ok && picture.finite;
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = {0};
+    struct diffuser diffuser = {0};
+    tc_scope *root = tc_open(&(struct tc_settings){.device = "cpu", .threads = 1}, &e);
+    bool ok =
+        argc == 7 && root && diffuser_open(&diffuser, "tiny", argv[1], argv[2], NULL, &e);
+    if (ok) {
+        struct sampler_settings settings = {.steps = atoi(argv[3]),
+                                            .guidance = 7.5,
+                                            .guided_from = atof(argv[4]),
+                                            .guided_to = atof(argv[5]),
+                                            .cache_interval = atoi(argv[6]),
+                                            .height = 64,
+                                            .width = 64};
+        ok = draw(root, &diffuser, &settings, &e);
+    }
+    if (!ok)
+        fprintf(stderr, "work_driver: %s\n", e.message);
+    diffuser_close(&diffuser);
+    tc_close(root);
+    return !ok;
+}
