@@ -74,6 +74,7 @@ bool checkpoint_restore(struct checkpoint *c, struct optimize *o, struct str *lo
     if (optimize_restore(o, c->path, c->identity, losses, &found, c->p->run->progress,
                          e)) {
         *fits = previews_are_there(c, optimize_epochs_done(o));
+        c->saved_epochs = *fits ? optimize_epochs_done(o) : 0;
         return true;
     }
     return err_hint(e, "remove it and %s.previous to begin the case anew", c->path);
@@ -82,10 +83,15 @@ bool checkpoint_restore(struct checkpoint *c, struct optimize *o, struct str *lo
 static bool save(struct checkpoint *c, struct optimize *o, const struct str *losses,
                  struct err *e)
 {
+    int64_t epochs = optimize_epochs_done(o);
+    if (epochs == c->saved_epochs)
+        return true;
     bool ok =
         run_directory_make_folder(c->p->run->record->directory, RUN_CHECKPOINTS, e) &&
         optimize_save(o, c->path, c->identity, losses, e);
     c->saved = now();
+    if (ok)
+        c->saved_epochs = epochs;
     return ok;
 }
 

@@ -13,7 +13,8 @@ struct checkpoint {
     int64_t index_case;
     char *path;
     char identity[SHA256_HEX];
-    double saved; /* seconds of CLOCK_MONOTONIC */
+    double saved;         /* seconds of CLOCK_MONOTONIC */
+    int64_t saved_epochs; /* done then; 0: the start, which needs no saving */
 };
 
 /* Where the state of a case goes, and what it depends on. ERR_MEMORY. */
@@ -27,8 +28,8 @@ bool checkpoint_open(struct checkpoint *c, const struct plan *p, int64_t index_c
 bool checkpoint_restore(struct checkpoint *c, struct optimize *o, struct str *losses,
                         bool *fits, struct err *e);
 
-/* After an epoch: saves when the time has come; when the run is asked to stop, saves and
- * fails with ERR_STOPPED. */
+/* After an epoch: saves when the time has come; when the run is asked to stop, saves what
+ * has not been saved and fails with ERR_STOPPED. */
 bool checkpoint_save_if_due(struct checkpoint *c, struct optimize *o,
                             const struct str *losses, struct err *e);
 

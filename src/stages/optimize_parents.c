@@ -2,18 +2,20 @@
  * of all windows of the pool, and feature maps. Leaves comparing to optimize_losses.c. */
 #include "stages/optimize_internal.h"
 
+#include "base/stop.h"
 #include "models/clip.h"
 #include "models/perceptual.h"
 
 #define POOL_BATCH 32 /* crops encoded at a time */
 
-/* The pool's crops of one parent: [P,D] */
+/* The pool's crops of one parent: [P,D]; fewer when the run is asked to stop. */
 static tc_tensor *embed_pool(tc_scope *up, const struct optimize *o, tc_tensor *picture)
 {
     tc_scope *s = tc_push(up);
     tc_tensor *all = NULL;
     tc_tensor *x = objective_normalize(s, o, picture);
-    for (int first = 0; first < o->crops.pool && tc_ok(s); first += POOL_BATCH) {
+    for (int first = 0; first < o->crops.pool && !stop_asked() && tc_ok(s);
+         first += POOL_BATCH) {
         int windows[POOL_BATCH], count = 0;
         for (; count < POOL_BATCH && first + count < o->crops.pool; count++)
             windows[count] = first + count;
@@ -63,13 +65,17 @@ bool objective_prepare(struct optimize *o, const struct progress *progress, stru
     o->deviation = three(o->scope, o, clip->deviation);
     o->upstream_clip = weighted_shares(o->scope, o, o->settings.clip_weight);
     o->upstream_perceptual = weighted_shares(o->scope, o, o->settings.perceptual_weight);
-    for (int m = 0; m < o->parents && tc_ok(s); m++) {
+    for (int m = 0; m < o->parents && !stop_asked() && tc_ok(s); m++) {
         report_at(progress, o, m);
         tc_tensor *x = tc_add_scalar(s, tc_scale(s, o->pictures[m], 2), -1);
         if (o->settings.clip_weight != 0)
             embeddings[m] = embed_pool(s, o, o->pictures[m]);
         if (o->settings.perceptual_weight != 0)
             vgg_unit_maps(s, p->vgg, &p->config, x, maps[m]);
+    }
+    if (!stop_check(e)) {
+        tc_pop(s, NULL);
+        return false;
     }
     for (int i = 0; i < VGG_TAPS && o->settings.perceptual_weight != 0 && tc_ok(s); i++) {
         for (int m = 0; m < o->parents; m++)

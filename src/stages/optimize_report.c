@@ -2,6 +2,7 @@
  * optimising, on one set of windows. Leaves the loop to optimize.c. */
 #include "stages/optimize_internal.h"
 
+#include "base/stop.h"
 #include "models/vqgan.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@ static bool evaluate(struct optimize *o, tc_tensor *x, struct optimize_losses *l
     double sums[2 * OPTIMIZE_MAX_PARENTS + 1] = {0};
     double values[2 * OPTIMIZE_MAX_PARENTS + 1];
     size_t count = 2 * (size_t)o->parents + 1;
-    bool ok = true;
+    bool ok = stop_check(e);
     for (int round = 0; ok && round < ROUNDS; round++) {
         struct comparison c = {.count = 1, .cases = &o, .draws = {-1 - round}};
         tc_scope *s = tc_push(o->scope);

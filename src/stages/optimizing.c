@@ -252,7 +252,8 @@ static bool in_memory(struct group *g, struct job *job,
     return true;
 }
 
-/* Ends a case: published, or where its numbers broke with the best so far. */
+/* Ends a case: published, or where its numbers broke with the best so far. Not when the
+ * run is asked to stop meanwhile. */
 static bool end(struct group *g, struct job *job, const struct err *why, struct err *e)
 {
     const struct plan *p = job->p;
@@ -268,7 +269,7 @@ static bool end(struct group *g, struct job *job, const struct err *why, struct 
         checkpoint_remove(&job->checkpoint);
     else
         *e = failure;
-    job->ended = true;
+    job->ended = failure.code != ERR_STOPPED;
     return ok;
 }
 
@@ -340,8 +341,21 @@ static bool take_moving(struct group *g, struct job **moving, struct optimize **
     return ok;
 }
 
-/* When the run is asked to stop every case is saved before it does; that one could not be
- * is what went wrong then. */
+/* Of a run that was asked to stop: that a case could not be saved is what went wrong. */
+static bool save_all(struct group *g, struct err *e)
+{
+    for (int i = 0; i < g->count; i++) {
+        struct job *job = &g->jobs[i];
+        struct err failure = {0};
+        if (!job->ended &&
+            !checkpoint_save_if_due(&job->checkpoint, job->o, &job->csv, &failure) &&
+            failure.code != ERR_STOPPED)
+            return err_from(e, &failure, NULL);
+    }
+    return false;
+}
+
+/* An epoch counts for every case before the run stops. */
 static bool record_epochs(struct group *g, struct job *const *moving, int count,
                           const struct optimize_row *rows, struct err *e)
 {
@@ -371,7 +385,7 @@ static bool run_epochs(struct group *g, struct err *e)
         ok = ok && record_epochs(g, moving, count, rows, e) &&
              take_moving(g, moving, cases, &count, e);
     }
-    return ok;
+    return ok || (e->code == ERR_STOPPED && save_all(g, e));
 }
 
 static bool make_group(struct group *g, const int64_t *numbers, int count,

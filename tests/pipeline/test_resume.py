@@ -78,6 +78,15 @@ def test_signals_save_and_the_run_goes_on(work, start, diffens, tmp_path, name, 
     assert differences(tmp_path / "run", reference) == []
 
 
+def test_a_stop_is_heard_before_the_first_epoch(work, start, tmp_path):
+    arguments, _ = work["optimize"]
+    process = start(*arguments, "--out", tmp_path / "run",
+                    "--progress", "json")
+    said = signal_at(process, '"stage": "optimize: parents"', signal.SIGTERM)
+    assert process.returncode == 75, said
+    assert '"stage": "optimize"' not in said
+
+
 def test_interrupt_names_the_command_and_dies_by_the_signal(work, start, tmp_path):
     arguments, reference = work["optimize"]
     process = start(*arguments, "--out", tmp_path / "a run")
