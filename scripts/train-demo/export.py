@@ -23,7 +23,7 @@ GENERATE = {"guidance": 3, "steps": 20}
 # Behind the codebook: what k-means leaves between two entries is too far for a gradient that
 # passes straight through. The rate begins where noise is left within tens of steps and ends
 # where windows of other epochs no longer shake the picture.
-OPTIMIZE = {"layer": "postquant", "crops": "1x1,4x0.5", "perceptual_weight": 3, "epochs": 160,
+OPTIMIZE = {"layer": "postquant", "crops": "1x1,4x0.8", "perceptual_weight": 5, "epochs": 160,
             "lr": 0.35, "lr_decay": 0.8, "lr_decay_every": 10}
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
 from scipy.optimize import nnls
 
 import data
@@ -20,6 +19,7 @@ CHANNELS = (12, 24, 48, 64, 64)
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 SIZES = (len(scenes.SUBJECTS), len(scenes.COLOURS), len(scenes.SETTINGS),
          len(hands.HANDS))
+KINDS = ("blur", "noise", "blotches", "colour", "contrast")
 
 
 def build():
@@ -49,20 +49,68 @@ def taps(features, x):
 
 
 class Namer(nn.Module):
-    """The features with a linear head on their pooled taps, for training only."""
+    """The features with heads for training only: what is drawn, from the pooled taps; and
+    at each place of each tap, how strongly the picture is distorted there, so that noise
+    in a calm place shows in the features although it says nothing of what is drawn."""
 
     def __init__(self):
         super().__init__()
         self.features = build()
         self.head = nn.Linear(2 * sum(CHANNELS[2:]), sum(SIZES))
+        self.harm = nn.ModuleList([nn.Conv2d(c, len(KINDS), 1) for c in CHANNELS])
 
     def forward(self, x):
-        pooled = [p for m in taps(self.features, x)[2:]
-                  for p in (m.mean((2, 3)), m.amax((2, 3)))]
-        return self.head(torch.cat(pooled, 1)).split(SIZES, 1)
+        maps = taps(self.features, x)
+        pooled = [p for m in maps[2:] for p in (m.mean((2, 3)), m.amax((2, 3)))]
+        names = self.head(torch.cat(pooled, 1)).split(SIZES, 1)
+        # Scaled as they are compared, so that the heads see what LPIPS sees.
+        return names, [h(4 * F.normalize(m, dim=1)) for h, m in zip(self.harm, maps)], maps
 
 
-def train(minutes=18, seed=7, count=16):
+def distort(x, kind, strength, rng):
+    """x [3,H,W] in [-1, 1], with a distortion whose visible harm grows with `strength` in
+    [0, 1]."""
+    if kind == "blur":
+        radius = max(1, round(6 * strength))
+        return F.interpolate(F.avg_pool2d(x[None], 2 * radius + 1, 1, radius,
+                                          count_include_pad=False), x.shape[1:])[0]
+    if kind == "noise":
+        return x + torch.from_numpy(rng.normal(0, 0.4 * strength, x.shape)).float()
+    if kind == "blotches":
+        side = x.shape[1] // int(rng.choice((4, 8, 16)))
+        coarse = torch.from_numpy(rng.normal(0, 0.6 * strength, (1, 3, side, side))).float()
+        return x + F.interpolate(coarse, x.shape[1:], mode="bicubic")[0]
+    if kind == "colour":
+        return x + torch.from_numpy(rng.choice((-1, 1), (3, 1, 1))).float() * 0.5 * strength
+    return x * (1 - 0.8 * strength)
+
+
+def distort_part(x, rng):
+    """Distorts a rectangle of x [3,H,W], half of the time all of it. Returns the picture
+    and the strength of each kind at each place, [KINDS,H,W]."""
+    kind, strength = rng.integers(len(KINDS)), rng.random()
+    (top, left), (high, wide) = rng.integers(64, size=2), rng.integers(32, 97, size=2)
+    where = torch.zeros(len(KINDS), *x.shape[1:])
+    if rng.random() < 0.5:
+        where[kind] = strength
+    else:
+        where[kind, top:top + high, left:left + wide] = strength
+    changed = distort(x, KINDS[kind], strength, rng).clamp(-1, 1)
+    return torch.where(where[kind] > 0, changed, x), where
+
+
+def harm_loss(found, where):
+    """found: of each tap [N,KINDS,h,w]; where [N,KINDS,H,W]"""
+    return sum(F.mse_loss(f, F.adaptive_avg_pool2d(where, f.shape[2:])) for f in found)
+
+
+def silence(maps):
+    """How near to nothing the features are at each place: where they are 0, their
+    direction jumps, and no gradient leads back."""
+    return sum(F.relu(1 - m.norm(dim=1)).mean() for m in maps)
+
+
+def train(minutes=16, seed=7, count=16):
     torch.manual_seed(seed)
     part = data.load("train")
     labels = torch.from_numpy(part.labels())
@@ -72,9 +120,14 @@ def train(minutes=18, seed=7, count=16):
     for step in run:
         rng = np.random.default_rng([seed, step])
         x, target, _ = training.labelled_batch(part, labels, rng, count)
-        logits = model(x.flip(3) if rng.random() < 0.5 else x)
-        loss = sum(F.cross_entropy(l, target[:, i]) for i, l in enumerate(logits))
-        run.update(loss, model)
+        x = x.flip(3) if rng.random() < 0.5 else x
+        distorted = [distort_part(picture, rng) for picture in x[count // 2:]]
+        where = torch.stack([w for _, w in distorted])
+        x[count // 2:] = torch.stack([picture for picture, _ in distorted])
+        names, harm, maps = model(x)
+        named = sum(F.cross_entropy(l, target[:, i]) for i, l in enumerate(names))
+        harmed = harm_loss(harm, torch.cat([torch.zeros_like(where), where]))
+        run.update(named + 10 * harmed + silence(maps), model, named=named, harm=harmed)
     torch.save(fit_heads(model.features), work() / "vgg-heads.pt")
     return accuracy()
 
@@ -83,21 +136,6 @@ def load():
     model = Namer()
     model.load_state_dict(training.load_state("vgg")["model"])
     return model.eval().requires_grad_(False)
-
-
-def distort(picture, kind, strength, rng):
-    """A distortion whose visible harm grows with `strength` in [0, 1]."""
-    x = picture.astype(np.float32)
-    if kind == "blur":
-        return gaussian_filter(x, (3 * strength, 3 * strength, 0))
-    if kind == "noise":
-        return x + rng.normal(0, 45 * strength, x.shape)
-    if kind == "colour":
-        return x + rng.choice((-1, 1), 3) * 60 * strength
-    if kind == "contrast":
-        return 127 + (x - 127) * (1 - 0.8 * strength)
-    shift = int(round(8 * strength))
-    return np.roll(x, (shift, -shift), (0, 1))
 
 
 @torch.no_grad()
@@ -110,7 +148,8 @@ def differences(features, a, b):
     return torch.cat(result, 1)
 
 
-def fit_heads(features, pairs=480, seed=8, ridge=0.02):
+@torch.no_grad()
+def fit_heads(features, pairs=960, seed=8, ridge=300):
     """Non-negative least squares: weighted differences against the known strength.
 
     The ridge pulls the weights to one common value, so that no channel is ignored.
@@ -119,12 +158,10 @@ def fit_heads(features, pairs=480, seed=8, ridge=0.02):
     rows, strengths = [], []
     for i in range(pairs):
         picture = part.pictures[rng.integers(len(part.pictures)), i % 3]
-        kind = ("blur", "noise", "colour", "contrast", "shift")[i % 5]
-        strength = rng.random()
-        changed = distort(picture, kind, strength, rng).clip(0, 255).astype(np.uint8)
-        rows.append(differences(features, training.to_input(picture[None]),
-                                training.to_input(changed[None]))[0].numpy())
-        strengths.append(strength)
+        x = training.to_input(picture[None])
+        changed, where = distort_part(x[0], rng)
+        rows.append(differences(features, x, changed[None])[0].numpy())
+        strengths.append(float(where.amax(0).mean()))
     rows, strengths = np.array(rows, dtype=np.float64), np.array(strengths)
     scale = rows.sum(1).mean()
     common = strengths.mean() / scale
@@ -146,7 +183,7 @@ def accuracy(count=432):
     for hand in range(3):
         labels = np.concatenate([part.labels(), np.full((len(part.scenes), 1), hand)], 1)
         for i in range(0, count, 16):
-            logits = model(training.to_input(part.pictures[i:i + 16, hand]))
+            logits, _, _ = model(training.to_input(part.pictures[i:i + 16, hand]))
             names = torch.stack([l.argmax(1) for l in logits], 1).numpy()
             right += (names == labels[i:i + 16]).sum(0)
     shares = right / (3 * count)
