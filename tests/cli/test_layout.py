@@ -11,7 +11,7 @@ MAY_INCLUDE = {
     "base": set(),
     "io": {"base"},
     "torch": {"base"},
-    "nn": {"torch"},
+    "nn": {"base", "torch"},
     "nets": {"nn", "torch"},
     "models": {"base", "io", "nets", "nn", "torch"},
     "diffusion": {"base", "io", "models", "nets", "nn", "torch"},
