@@ -21,6 +21,10 @@ tc_tensor *nn_conv2d(tc_scope *s, weights w, tc_tensor *x, int64_t out, int kern
 /* [B,C,...] -> [B,C,...] */
 tc_tensor *nn_group_norm(tc_scope *s, weights w, tc_tensor *x, int groups, double eps);
 
+/* Its SiLU: [B,C,...] -> [B,C,...] */
+tc_tensor *nn_group_norm_silu(tc_scope *s, weights w, tc_tensor *x, int groups,
+                              double eps);
+
 /* [...,D] -> [...,D] */
 tc_tensor *nn_layer_norm(tc_scope *s, weights w, tc_tensor *x, double eps);
 

@@ -228,6 +228,9 @@ tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stri
 /* [B,C,...], [C], [C] -> [B,C,...] */
 tc_tensor *tc_group_norm(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
                          tc_tensor *bias, double eps);
+/* tc_silu() of tc_group_norm(), in one go. */
+tc_tensor *tc_group_norm_silu(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
+                              tc_tensor *bias, double eps);
 /* [...,D], [D], [D] -> [...,D] */
 tc_tensor *tc_layer_norm(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
                          double eps);

@@ -8,14 +8,17 @@ tc_tensor *block_resnet(tc_scope *up, weights w, const struct block_style *style
 {
     tc_scope *s = tc_push(up);
 
-    tc_tensor *h = nn_group_norm(s, w_at(w, "norm1"), x, style->groups, style->eps);
-    h = nn_conv2d(s, w_at(w, "conv1"), tc_silu(s, h), channels, 3, 1, 1);
+    /* What is done with goes at once: at full size each is a large part of a GB. */
+    tc_tensor *h = nn_group_norm_silu(s, w_at(w, "norm1"), x, style->groups, style->eps);
+    h = tc_replace(s, h, nn_conv2d(s, w_at(w, "conv1"), h, channels, 3, 1, 1));
     if (silu_temb) {
         tc_tensor *t = nn_linear(s, w_at(w, "time_emb_proj"), silu_temb, channels);
-        h = tc_add(s, h, tc_reshape(s, t, SHAPE(-1, channels, 1, 1)));
+        t = tc_reshape(s, t, SHAPE(-1, channels, 1, 1));
+        h = tc_replace(s, h, tc_add(s, h, t));
     }
-    h = nn_group_norm(s, w_at(w, "norm2"), h, style->groups, style->eps);
-    h = nn_conv2d(s, w_at(w, "conv2"), tc_silu(s, h), channels, 3, 1, 1);
+    h = tc_replace(s, h,
+                   nn_group_norm_silu(s, w_at(w, "norm2"), h, style->groups, style->eps));
+    h = tc_replace(s, h, nn_conv2d(s, w_at(w, "conv2"), h, channels, 3, 1, 1));
     if (tc_size(x, 1) != channels) {
         weights shortcut = style->names == NAMES_TAMING ? w_at(w, "nin_shortcut")
                                                         : w_at(w, "conv_shortcut");
@@ -53,7 +56,8 @@ static tc_tensor *attention_by_linear(tc_scope *s, weights w,
     tc_tensor *k = nn_linear(s, w_at(w, "to_k"), h, channels);
     tc_tensor *v = nn_linear(s, w_at(w, "to_v"), h, channels);
     h = nn_attention(s, q, k, v, 1, false);
-    return block_image(s, nn_linear(s, w_at(w, "to_out.0"), h, channels), x); /* [B,C,h,w] */
+    return block_image(s, nn_linear(s, w_at(w, "to_out.0"), h, channels),
+                       x); /* [B,C,h,w] */
 }
 
 tc_tensor *block_attention(tc_scope *up, weights w, const struct block_style *style,
@@ -89,7 +93,7 @@ tc_tensor *block_output(tc_scope *up, weights norm, weights conv,
 {
     tc_scope *s = tc_push(up);
 
-    tc_tensor *h = tc_silu(s, nn_group_norm(s, norm, x, style->groups, style->eps));
+    tc_tensor *h = nn_group_norm_silu(s, norm, x, style->groups, style->eps);
     h = nn_conv2d(s, conv, h, channels, 3, 1, 1);
     return tc_pop(s, nn_tap(s, conv, h));
 }

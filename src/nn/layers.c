@@ -34,6 +34,14 @@ tc_tensor *nn_group_norm(tc_scope *s, weights w, tc_tensor *x, int groups, doubl
     return tc_group_norm(s, x, groups, weight, bias, eps);
 }
 
+tc_tensor *nn_group_norm_silu(tc_scope *s, weights w, tc_tensor *x, int groups,
+                              double eps)
+{
+    tc_tensor *weight = w_tensor(s, w_at(w, "weight"), SHAPE(tc_size(x, 1)));
+    tc_tensor *bias = w_tensor(s, w_at(w, "bias"), SHAPE(tc_size(x, 1)));
+    return tc_group_norm_silu(s, x, groups, weight, bias, eps);
+}
+
 tc_tensor *nn_layer_norm(tc_scope *s, weights w, tc_tensor *x, double eps)
 {
     tc_tensor *weight = w_tensor(s, w_at(w, "weight"), SHAPE(tc_size(x, -1)));

@@ -1,5 +1,6 @@
 // tc_ops.cpp: making tensors, shapes, arithmetic and layers, each one call into libtorch.
-// Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp.
+// Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp, group
+// norms to tc_norm.cpp.
 #include "tc_internal.hpp"
 
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
@@ -17,7 +18,6 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
@@ -238,17 +238,6 @@ tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bi
         at::Tensor out = at::linear(x->value, weight->value, maybe(bias));
         tc_count_kernel(s, &tc_work::products, out, weight->value.size(-1));
         return out;
-    });
-}
-
-tc_tensor *tc_group_norm(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
-                         tc_tensor *bias, double eps)
-{
-    return tc_run(s, "group_norm", {x, weight, bias}, [&] {
-        TORCH_CHECK(x->value.size(1) % groups == 0, groups, " groups do not divide");
-        return x->value.is_meta()
-                   ? at::empty_like(x->value)
-                   : at::group_norm(x->value, groups, weight->value, bias->value, eps);
     });
 }
 

@@ -3,6 +3,7 @@
 // algorithms for convolutional neural networks", 2016). Leaves the choice of where it
 // pays, and other convolutions, to tc_conv.cpp.
 #include "tc_winograd.hpp"
+#include "tc_vector.hpp"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/bmm.h>
@@ -10,16 +11,6 @@
 
 #include <algorithm>
 #include <vector>
-
-#if defined(__x86_64__)
-#define EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define EACH_PROCESSOR
-#endif
-
-// Eight channels; compilers make of it what the processor has.
-typedef float lane __attribute__((vector_size(32), aligned(4), may_alias));
-static const int LANE = 8;
 
 // Bytes of transformed tiles that are worked on at a time, so that they stay in the
 // cache, and the fewest tiles, below which the products read more weights than they use.
@@ -37,16 +28,6 @@ struct winograd {
     int64_t padding;
     bool mirrored; // the weights turned by half a turn
 };
-
-static inline const lane &load(const float *from)
-{
-    return *reinterpret_cast<const lane *>(from);
-}
-
-static inline lane &put(float *to)
-{
-    return *reinterpret_cast<lane *>(to);
-}
 
 // G g G' of one output channel: w [3,3,Cin], to 16 planes of u.
 EACH_PROCESSOR static void transform_weights(const float *w, float *u, int64_t plane,

@@ -2,10 +2,7 @@
  * forward and backward, against the definition in f64. Leaves small sums that can be
  * checked by hand to test_operations.c. */
 #include "check.h"
-#include "diffens/tc.h"
-
-#include <math.h>
-#include <stdlib.h>
+#include "error_of.h"
 
 static tc_scope *root;
 
@@ -26,23 +23,6 @@ static const struct shape_case cases[] = {
 static tc_tensor *noise(tc_scope *s, tc_rng *rng, struct tc_shape shape)
 {
     return tc_channels_last(s, tc_randn(s, rng, shape));
-}
-
-/* The largest difference, as a part of the largest element of b, both on the host. */
-static double error_of(tc_scope *s, tc_tensor *a, tc_tensor *b)
-{
-    size_t count = (size_t)tc_numel(b), size = count * sizeof(double);
-    double *one = malloc(size), *other = malloc(size), most = 0, error = 0;
-    bool ok = tc_numel(a) == tc_numel(b) && one && other &&
-              tc_to_host(s, a, TC_F64, one, size) &&
-              tc_to_host(s, b, TC_F64, other, size);
-    for (size_t i = 0; ok && i < count; i++) {
-        error = fmax(error, fabs(one[i] - other[i]));
-        most = fmax(most, fabs(other[i]));
-    }
-    free(one);
-    free(other);
-    return ok ? error / most : INFINITY;
 }
 
 struct operands {
