@@ -5,8 +5,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void background_enter(void)
+/* On Linux a thread has a nice value of its own, which its number names. */
+void background_enter(struct background *b)
 {
-    /* On Linux a thread has a nice value of its own, which its number names. */
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+    b->thread = (int)syscall(SYS_gettid);
+    if (!b->hurried)
+        setpriority(PRIO_PROCESS, (id_t)b->thread, 19);
+}
+
+void background_hurry(struct background *b)
+{
+    b->hurried = true;
+    if (b->thread)
+        setpriority(PRIO_PROCESS, (id_t)b->thread, getpriority(PRIO_PROCESS, 0));
 }

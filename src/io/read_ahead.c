@@ -13,6 +13,7 @@
 
 struct read_ahead {
     pthread_t thread;
+    struct background background;
     atomic_bool stop;
     int64_t left; /* bytes */
     const struct tensor_part **parts;
@@ -39,7 +40,7 @@ static bool advise_next(struct read_ahead *r)
 static void *work(void *user)
 {
     struct read_ahead *r = user;
-    background_enter();
+    background_enter(&r->background);
     while (!r->stop && advise_next(r))
         ;
     return NULL;
@@ -85,6 +86,7 @@ void read_ahead_end(struct read_ahead *r)
     if (!r)
         return;
     r->stop = true;
+    background_hurry(&r->background);
     pthread_join(r->thread, NULL);
     read_ahead_free(r);
 }
