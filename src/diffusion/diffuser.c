@@ -15,29 +15,32 @@ int64_t diffuser_factor(const struct diffuser *d)
     return (int64_t)1 << (d->vae.levels - 1);
 }
 
-/* "directory/name", kept in `path` until the next call. */
-static const char *path_in(struct str *path, const char *directory, const char *name)
+/* "directory/name". */
+static bool path_in(struct str *path, const char *directory, const char *name,
+                    struct err *e)
 {
     str_clear(path);
     str_addf(path, "%s/%s", directory, name);
-    return str_text(path);
+    return !path->failed ||
+           err_set(e, ERR_MEMORY, "%s: out of memory for a path", STR_SHOW(directory));
 }
 
 static bool read_configs(struct diffuser *d, const char *directory, const char *scheduler,
                          struct err *e)
 {
     struct str path = {0};
-    bool ok =
-        model_dir_check(directory, e) &&
-        clip_text_config_read(path_in(&path, directory, "text_encoder/config.json"),
-                              &d->text, e) &&
-        unet_config_read(path_in(&path, directory, "unet/config.json"), &d->unet, e) &&
-        vae_config_read(path_in(&path, directory, "vae/config.json"), &d->vae, e) &&
-        scheduler_config_read(
-            &d->scheduler, path_in(&path, directory, "scheduler/scheduler_config.json"),
-            scheduler, e);
+    bool ok = model_dir_check(directory, e) &&
+              path_in(&path, directory, "text_encoder/config.json", e) &&
+              clip_text_config_read(str_text(&path), &d->text, e) &&
+              path_in(&path, directory, "unet/config.json", e) &&
+              unet_config_read(str_text(&path), &d->unet, e) &&
+              path_in(&path, directory, "vae/config.json", e) &&
+              vae_config_read(str_text(&path), &d->vae, e) &&
+              path_in(&path, directory, "scheduler/scheduler_config.json", e) &&
+              scheduler_config_read(&d->scheduler, str_text(&path), scheduler, e) &&
+              path_in(&path, directory, "tokenizer", e);
     if (ok)
-        d->tokenizer = tokenizer_load(path_in(&path, directory, "tokenizer"), e);
+        d->tokenizer = tokenizer_load(str_text(&path), e);
     str_free(&path);
     return ok && d->tokenizer;
 }
@@ -78,7 +81,8 @@ static bool open_network(struct network *n, tc_scope *shapes, const char *direct
 {
     struct str place = {0};
     char *path = NULL;
-    bool ok = model_dir_weights(path_in(&place, directory, folder), stem, &path, e) &&
+    bool ok = path_in(&place, directory, folder, e) &&
+              model_dir_weights(str_text(&place), stem, &path, e) &&
               network_open_as(n, path, layout, shapes, e);
     str_free(&place);
     return ok;

@@ -187,7 +187,9 @@ static bool add_weights(struct record *r, int number, const struct network *n,
         const char *path = n->file.parts[i].path;
         struct str inside = {0};
         str_addf(&inside, "%s%s%s", folder, *folder ? "/" : "", str_file_name(path));
-        bool ok = record_add_weights(r, number, path, str_text(&inside), e);
+        bool ok = inside.failed
+                      ? err_set(e, ERR_MEMORY, "record: out of memory for a path")
+                      : record_add_weights(r, number, path, str_text(&inside), e);
         str_free(&inside);
         if (!ok)
             return false;
