@@ -11,6 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#ifdef DIFFENS_COVERAGE
+#include <gcov.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +89,9 @@ static void run(int count, struct faults *shared)
     int status = diffens_main(count - FIRST - variables, argv);
     faults = NULL;
     fflush(NULL);
+#ifdef DIFFENS_COVERAGE
+    __gcov_dump();
+#endif
     _exit(status);
 }
 
