@@ -128,10 +128,13 @@ bool tensor_reader_next(struct tensor_reader *r, int64_t rows, void *out, struct
     bool check = s && !s->checked;
     bool whole =
         s && !entry->strided && entry->offset == s->offset && entry->bytes == s->bytes;
-    if (check && whole)
-        return read_summed(part, out, piece.bytes, piece.offset, &r->crc, e) &&
-               (r->row < row_count(entry) ||
-                (s->checked = check_crc(part, s, r->crc, e)));
+    if (check && whole) {
+        if (!read_summed(part, out, piece.bytes, piece.offset, &r->crc, e))
+            return false;
+        if (r->row >= row_count(entry))
+            s->checked = check_crc(part, s, r->crc, e);
+        return r->row < row_count(entry) || s->checked;
+    }
     if (check && !check_storage(part, s, e))
         return false;
     if (entry->strided)
