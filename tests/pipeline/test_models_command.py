@@ -184,7 +184,7 @@ def test_check_of_a_pytorch_file(run, whole, tmp_path):
     (["chekc", "whole"], 2, "chekc"), ([], 2, "found nothing behind it"),
     (["show", "nobody"], 3, "nobody"), (["check", "/nonexistent/model"], 3, "nonexistent"),
     (["check", "/"], 3, "expected an ensemble or a model"),
-    (["check", "/dev/null"], 3, ""), (["check", "a", "b"], 2, "as well")])
+    (["check", "/dev/null"], 3, "/dev/null: found a device, expected a regular file"), (["check", "a", "b"], 2, "as well")])
 def test_refusals(run, whole, arguments, status, words):
     result = run(whole.parent, "models", *arguments, status=status)
     assert words in result.stderr

@@ -50,9 +50,24 @@ def test_a_full_output_stream(drawing, tmp_path):
     assert differences(tmp_path / "run", drawing[1]) == []
 
 
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory):
+    """A folder for $LOCPATH: decimal commas, and a small i without a capital I."""
+    folder = tmp_path_factory.mktemp("locales")
+    if not os.path.isdir("/usr/share/i18n/locales"):
+        pytest.skip("needs the package locales")
+    for name, charset in ("de_DE", "UTF-8"), ("tr_TR", "ISO-8859-9"):
+        subprocess.run(["localedef", "-i", name, "-f", charset, folder / f"{name}.{charset}"],
+                       check=True)
+    return folder
+
+
 @pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.UTF-8", "tr_TR.ISO-8859-9", "xx"])
-def test_locales(drawing, tmp_path, locale):
-    result = run(drawing, tmp_path / "run", env=os.environ | {"LC_ALL": locale, "LANG": locale})
+def test_locales(drawing, locales, tmp_path, locale):
+    environment = os.environ | {"LC_ALL": locale, "LANG": locale, "LOCPATH": str(locales)}
+    point = subprocess.run(["locale", "decimal_point"], env=environment, capture_output=True)
+    assert point.stdout == (b",\n" if "_" in locale else b".\n")
+    result = run(drawing, tmp_path / "run", env=environment)
     assert result.returncode == 0, result.stderr
     assert differences(tmp_path / "run", drawing[1]) == []
 
