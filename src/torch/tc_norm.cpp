@@ -1,6 +1,8 @@
 // tc_norm.cpp: group norms, alone and with the SiLU that follows most of them; for
 // channels-last f32 on the CPU in two passes over the numbers, which with libtorch's own
-// are four. Leaves other devices, types, layouts and gradients to libtorch.
+// are four. Leaves other devices, types and layouts to libtorch, and gradients to
+// tc_group_norm.cpp.
+#include "tc_group_norm.hpp"
 #include "tc_internal.hpp"
 #include "tc_vector.hpp"
 
@@ -140,8 +142,7 @@ static bool suits(const at::Tensor &x, const at::Tensor &weight, const at::Tenso
            x.size(1) % LANE == 0 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
            weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
            weight.numel() == x.size(1) && bias.scalar_type() == at::kFloat &&
-           bias.is_contiguous() && bias.numel() == x.size(1) &&
-           !(x.requires_grad() && at::GradMode::is_enabled());
+           bias.is_contiguous() && bias.numel() == x.size(1);
 }
 
 static at::Tensor group_norm(const at::Tensor &x, int groups, const at::Tensor &weight,
@@ -150,8 +151,12 @@ static at::Tensor group_norm(const at::Tensor &x, int groups, const at::Tensor &
     TORCH_CHECK(x.size(1) % groups == 0, groups, " groups do not divide");
     if (x.is_meta())
         return at::empty_like(x);
-    if (!suits(x, weight, bias)) {
-        at::Tensor y = at::group_norm(x, groups, weight, bias, eps);
+    bool records = x.requires_grad() && at::GradMode::is_enabled(),
+         suited = suits(x, weight, bias);
+    if (records || !suited) {
+        at::Tensor y = records && suited
+                           ? group_norm_recorded(x, groups, weight, bias, eps)
+                           : at::group_norm(x, groups, weight, bias, eps);
         return silu ? at::silu(y) : y;
     }
     at::Tensor y = at::empty_like(x, at::MemoryFormat::ChannelsLast);

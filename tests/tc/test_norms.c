@@ -1,6 +1,6 @@
 /* test_norms.c: group norms as the CPU computes them in f32, channels last, with and
- * without SiLU, against libtorch in f64. Leaves sums that can be checked by hand to
- * test_operations.c. */
+ * without SiLU, and their gradient, against libtorch in f64. Leaves sums that can be
+ * checked by hand to test_operations.c. */
 #include "check.h"
 #include "error_of.h"
 
@@ -27,6 +27,16 @@ static tc_tensor *noise(tc_scope *s, tc_rng *rng, struct tc_shape shape, double 
     return tc_add_scalar(s, tc_scale(s, tc_randn(s, rng, shape), spread), mean);
 }
 
+/* d(sum of upstream * y) / dx */
+static tc_tensor *gradient(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
+                           tc_tensor *bias, double eps, tc_tensor *upstream)
+{
+    tc_scope *g = tc_push_grad(s);
+    tc_tensor *leaf = tc_leaf(g, x);
+    tc_tensor *y = tc_group_norm(g, leaf, groups, weight, bias, eps);
+    return tc_pop(g, tc_gradient(g, y, upstream, leaf));
+}
+
 static void check_case(const struct norm_case *c)
 {
     tc_scope *s = tc_push(root);
@@ -36,9 +46,13 @@ static void check_case(const struct norm_case *c)
         noise(s, rng, SHAPE(c->batch, channels, c->height, c->width), c->spread, c->mean);
     tc_tensor *weight = noise(s, rng, SHAPE(channels), 1, 1);
     tc_tensor *bias = noise(s, rng, SHAPE(channels), 3, 0);
-    tc_tensor *exact =
-        tc_group_norm(s, tc_cast(s, x, TC_F64), c->groups, tc_cast(s, weight, TC_F64),
-                      tc_cast(s, bias, TC_F64), c->eps);
+    tc_tensor *upstream =
+        tc_randn(s, rng, SHAPE(c->batch, channels, c->height, c->width));
+    tc_tensor *x64 = tc_cast(s, x, TC_F64), *weight64 = tc_cast(s, weight, TC_F64),
+              *bias64 = tc_cast(s, bias, TC_F64);
+    tc_tensor *exact = tc_group_norm(s, x64, c->groups, weight64, bias64, c->eps);
+    tc_tensor *exact_gradient = gradient(s, x64, c->groups, weight64, bias64, c->eps,
+                                         tc_cast(s, upstream, TC_F64));
     x = tc_channels_last(s, x);
     tc_tensor *plain = tc_group_norm(s, x, c->groups, weight, bias, c->eps);
     tc_tensor *silu = tc_group_norm_silu(s, x, c->groups, weight, bias, c->eps);
@@ -55,6 +69,8 @@ static void check_case(const struct norm_case *c)
         tc_group_norm_silu(g, tc_leaf(g, x), c->groups, weight, bias, c->eps);
     CHECK(error_of(g, recorded, silu) < 2e-4); /* which libtorch differs by */
     tc_pop(g, NULL);
+    tc_tensor *slope = gradient(s, x, c->groups, weight, bias, c->eps, upstream);
+    CHECK(error_of(s, slope, exact_gradient) < 5e-4); /* from the deviations it saves */
     CHECK(tc_ok(s));
     tc_pop(s, NULL);
 }
