@@ -109,16 +109,16 @@ struct option_optimize {
     double decay;       /* * 1e-6..1, default 0.9 */
     int decay_every;    /* * epochs, 1..1000000; default 100 */
     double clip_weight, perceptual_weight; /* * 0..1000; default 1 and 0.1 */
-    enum layer layer;                      /* default prequant */
+    enum layer layer;                      /* * default prequant */
     const char *crops;                     /* * as crop_spec_parse() reads it; default
                                               1x1,8x0.25,16x0.125 */
     enum crop_pairing pairing;             /* default aligned */
     enum clip_distance distance;           /* default spherical */
-    /* "lpips" or "l2"; NULL: lpips where the ensemble has heads */
+    /* * "lpips" or "l2"; NULL: lpips where the ensemble has heads */
     const char *perceptual;
     int crop_batch;   /* 1..1048576; 0, the default: all at a time */
     unsigned augment; /* enum augment_bit; default 0 */
-    double tv_weight; /* 0..1000; default 0 */
+    double tv_weight; /* * 0..1000; default 0 */
     double average;   /* 0..0.9999; default 0, which is off */
     int save_every;   /* epochs between previews, 0..1000000; 0: none; default 50 */
     double checkpoint_every; /* seconds between checkpoints, 0..1e6; default 60 */

@@ -35,20 +35,22 @@ static bool tune(struct options *o, const struct ensemble *s,
                    option_expected(option, expected, sizeof expected));
 }
 
-/* Every command draws; "optimize" is the business of one. */
-static bool concerns(const struct ensemble_default *d, unsigned command)
+static bool preset_is(const struct options *o, const char *name)
 {
-    return strcmp(d->section, "optimize") != 0 || command == COMMAND_OPTIMIZE;
+    return o->optimize.preset && strcmp(o->optimize.preset, name) == 0;
+}
+
+/* Every command draws; "optimize" is the business of one, and of that not where its
+ * preset is the options' own defaults. */
+static bool concerns(const struct ensemble_default *d, const struct options *o)
+{
+    return strcmp(d->section, "optimize") != 0 ||
+           (o->command == COMMAND_OPTIMIZE && !preset_is(o, "paper"));
 }
 
 struct setting {
-    const char *name, *text; /* NULL: the table's own default */
+    const char *name, *text;
 };
-
-static const struct setting paper[] = {
-    {"epochs", NULL},         {"lr", NULL},          {"lr-decay", NULL},
-    {"lr-decay-every", NULL}, {"clip-weight", NULL}, {"perceptual-weight", NULL},
-    {"crops", NULL},          {"layer", NULL},       {NULL, NULL}};
 
 /* As Crowson's VQGAN+CLIP: 64 cutouts, their sides spread between CLIP's and the
  * picture's. */
@@ -61,19 +63,13 @@ static const struct setting crowson[] = {
     {"clip-distance", "spherical"},
     {NULL, NULL}};
 
-static bool apply_preset(struct options *o, struct err *e)
+static bool apply_crowson(struct options *o, struct err *e)
 {
-    const char *preset = o->optimize.preset;
-    if (!preset)
-        return true;
-    for (const struct setting *t = strcmp(preset, "paper") == 0 ? paper : crowson;
-         t->name; t++) {
+    for (const struct setting *t = crowson; t->name; t++) {
         const struct option *option = option_find(t->name, strlen(t->name), o->command);
-        const char *text = option && !t->text ? option->initial : t->text;
-        if (!option ||
-            (!o->given[option - option_table] && value_read(option, text, o) != VALUE_OK))
-            return err_set(e, ERR_BUG, "--preset %s: no such setting: %s", preset,
-                           t->name);
+        if (!option || (!o->given[option - option_table] &&
+                        value_read(option, t->text, o) != VALUE_OK))
+            return err_set(e, ERR_BUG, "--preset crowson: no such setting: %s", t->name);
     }
     return true;
 }
@@ -81,7 +77,7 @@ static bool apply_preset(struct options *o, struct err *e)
 bool options_tune(struct options *o, const struct ensemble *s, struct err *e)
 {
     for (int i = 0; i < s->default_count; i++)
-        if (concerns(&s->defaults[i], o->command) && !tune(o, s, &s->defaults[i], e))
+        if (concerns(&s->defaults[i], o) && !tune(o, s, &s->defaults[i], e))
             return false;
-    return apply_preset(o, e);
+    return !preset_is(o, "crowson") || apply_crowson(o, e);
 }

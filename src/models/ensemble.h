@@ -34,7 +34,7 @@ struct ensemble_default {
     char *text;          /* its value, as written there */
 };
 
-#define ENSEMBLE_MAX_DEFAULTS 13
+#define ENSEMBLE_MAX_DEFAULTS 15
 
 /* Start from `{0}`. */
 struct ensemble {

@@ -322,8 +322,10 @@ static void test_presets(void)
 {
     struct line l;
     const struct ensemble s = {.file = "e.json",
-                               .default_count = 4,
+                               .default_count = 6,
                                .defaults = {{"optimize", "lr", "0.2"},
+                                            {"optimize", "perceptual", "l2"},
+                                            {"optimize", "tv_weight", "5"},
                                             {"optimize", "layer", "postquant"},
                                             {"optimize", "perceptual_weight", "3"},
                                             {"optimize", "crops", "2x1"}}};
@@ -331,7 +333,8 @@ static void test_presets(void)
     struct options *o = &l.parsed.options;
     CHECK(options_tune(o, &s, &l.e));
     CHECK(o->optimize.rate == 0.05 && o->optimize.decay == 1);
-    CHECK(o->optimize.perceptual_weight == 3);
+    CHECK(o->optimize.perceptual_weight == 3 && o->optimize.tv_weight == 5);
+    CHECK_STR(o->optimize.perceptual, "l2");
     CHECK_INT(o->optimize.layer, PREQUANT);
     CHECK_INT(o->optimize.pairing, PAIRING_ALIGNED);
     struct crop_spec crops;
@@ -347,6 +350,7 @@ static void test_presets(void)
     CHECK(o->optimize.rate == 0.1 && o->optimize.perceptual_weight == 0.1);
     CHECK_STR(o->optimize.crops, "1x1,8x0.25,16x0.125");
     CHECK_INT(o->optimize.layer, PREQUANT);
+    CHECK(!o->optimize.perceptual && o->optimize.tv_weight == 0);
     options_free(o);
 
     parse(&l, "optimize");
