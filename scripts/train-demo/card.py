@@ -108,7 +108,7 @@ def write(root, result, shown):
         "retrieval": table(hands.HANDS,
                            [[f"{100 * v:.1f} %" for v in result["retrieval"]]]),
         "shown": "\n".join(f"{i + 1}. {text}" for i, text in enumerate(shown)),
-        "misses": missed or "- Every target is met.",
+        "misses": missed or "- Every target of the tables under Measures is met.",
     }
     for key, value in values.items():
         template = template.replace("{{" + key + "}}", str(value))
