@@ -1,9 +1,9 @@
 // tc_norm.cpp: group norms, alone and with the SiLU that follows most of them; for
 // channels-last f32 on the CPU in two passes over the numbers, which with libtorch's own
 // are four. Leaves other devices, types and layouts to libtorch, and gradients to
-// tc_group_norm.cpp.
-#include "tc_group_norm.hpp"
+// tc_norm_gradient.cpp.
 #include "tc_internal.hpp"
+#include "tc_norm_gradient.hpp"
 #include "tc_vector.hpp"
 
 #include <ATen/Parallel.h>

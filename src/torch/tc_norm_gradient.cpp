@@ -1,6 +1,6 @@
-// tc_group_norm.cpp: the gradient of group normalisation with respect to pictures whose
-// channels come last. Leaves going forward to libtorch.
-#include "tc_group_norm.hpp"
+// tc_norm_gradient.cpp: the gradient of group normalisation with respect to pictures
+// whose channels come last. Leaves going forward to libtorch.
+#include "tc_norm_gradient.hpp"
 #include "tc_vector.hpp"
 
 #include <ATen/Parallel.h>

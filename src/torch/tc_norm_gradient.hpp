@@ -1,6 +1,6 @@
-// tc_group_norm.hpp: group normalisation with a gradient with respect to x alone, on the
-// CPU in f32: weights are frozen here, and libtorch's backward of channels-last pictures
-// is a scalar loop. Leaves the choice to tc_norm.cpp.
+// tc_norm_gradient.hpp: group normalisation with a gradient with respect to x alone, on
+// the CPU in f32: weights are frozen here, and libtorch's backward of channels-last
+// pictures is a scalar loop. Leaves the choice to tc_norm.cpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>
