@@ -55,9 +55,8 @@ struct record_state {
     int cell_count;
     struct planned_file *files;
     int file_count;
-    int *
-        by_name; /* hash table, at most half full: numbers of `files`, -1 in free slots */
-    size_t by_name_size; /* a power of two */
+    int *by_name;        /* hash table: numbers of `files`, -1 in free slots */
+    size_t by_name_size; /* a power of two; at least half of the slots are free */
     struct weight_hashes *hashes;
     struct str json, parameters; /* of the picture whose texts were asked for last */
     struct image_text texts[2];

@@ -151,6 +151,7 @@ static void test_directory_errors(void)
         CHECK_HAS(e.message, table[i][0]);
         CHECK_HAS(e.message, table[i][1]);
         CHECK(!path);
+        CHECK(!e.hint[0] == (i > 0)); /* what to do about a parent that is not there */
     }
     unlink("file");
     CHECK(run_directory_inside("a/b.png") && run_directory_inside("..a"));
@@ -417,6 +418,27 @@ static void test_collisions_and_failures(void)
     json_free(&d);
 }
 
+static void test_many_files(void)
+{
+    struct record r = {0};
+    struct err e = {0};
+    char name[32];
+    CHECK(record_open(&r, "run", &about, &e));
+    CHECK(!record_file_path(&r, "file-0"));
+    for (int i = 0; i < 2000; i++) {
+        snprintf(name, sizeof name, "file-%d", i % 1000); /* each twice */
+        CHECK(record_add_file(&r, name, &e));
+    }
+    for (int i = 0; i < 1000; i++) {
+        char path[40];
+        snprintf(name, sizeof name, "file-%d", i);
+        snprintf(path, sizeof path, "run/%s", name);
+        CHECK_STR(record_file_path(&r, name), path);
+    }
+    CHECK(!record_file_path(&r, "file-1000"));
+    record_close(&r);
+}
+
 static void test_missing_weights(void)
 {
     struct record r = {0};
@@ -443,6 +465,7 @@ int main(void)
     RUN(test_picture_records);
     RUN(test_optimized_pictures);
     RUN(test_collisions_and_failures);
+    RUN(test_many_files);
     RUN(test_missing_weights);
     char command[300];
     snprintf(command, sizeof command, "rm -r %s", folder);

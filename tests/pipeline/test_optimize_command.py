@@ -106,7 +106,14 @@ def test_losses_and_verdict(optimize, record, tmp_path):
     verdict = [line for line in result.stderr.splitlines() if "best baseline" in line]
     assert len(verdict) == 2
     side = "below" if first["final"]["total"] < totals[best] else "above"
-    assert f"% {side} the best baseline" in verdict[0] and "model1" in verdict[0]
+    assert f"% {side} the best baseline" in verdict[0]
+    final, average = ([l["clip"][m] + 0.1 * l["perceptual"][m] for m in range(2)]
+                      for l in (first["final"], first["baselines"]["average"]))
+    for m in range(2):
+        change = 100 * (final[m] / average[m] - 1)
+        assert (f"model{m} {abs(change):.1f} % {'below' if change < 0 else 'above'}"
+                in verdict[0])
+    assert verdict[0].endswith(" the average")
 
 
 def test_options_of_vqgan_clip_users(optimize, record, tmp_path):
