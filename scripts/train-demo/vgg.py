@@ -72,8 +72,7 @@ def distort(x, kind, strength, rng):
     [0, 1]."""
     if kind == "blur":
         radius = max(1, round(6 * strength))
-        return F.interpolate(F.avg_pool2d(x[None], 2 * radius + 1, 1, radius,
-                                          count_include_pad=False), x.shape[1:])[0]
+        return F.avg_pool2d(x[None], 2 * radius + 1, 1, radius, count_include_pad=False)[0]
     if kind == "noise":
         return x + torch.from_numpy(rng.normal(0, 0.4 * strength, x.shape)).float()
     if kind == "blotches":
