@@ -168,6 +168,31 @@ done:
     return *bytes != NULL;
 }
 
+/* In unsigned numbers: a file system may say any second. */
+static int64_t nanoseconds(const struct timespec *t)
+{
+    return (int64_t)((uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec);
+}
+
+bool file_stamp_take(const char *path, struct file_stamp *out)
+{
+    struct stat st;
+    *out = (struct file_stamp){0};
+    if (stat(path, &st) != 0)
+        return false;
+    *out = (struct file_stamp){.size = (uint64_t)st.st_size,
+                               .inode = (uint64_t)st.st_ino,
+                               .modified = nanoseconds(&st.st_mtim),
+                               .changed = nanoseconds(&st.st_ctim)};
+    return true;
+}
+
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->size == b->size && a->inode == b->inode && a->modified == b->modified &&
+           a->changed == b->changed;
+}
+
 bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e)
 {
     enum { BLOCK = 1 << 20 };

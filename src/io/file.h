@@ -32,6 +32,17 @@ bool file_read_all(const char *path, enum limit limit, char **bytes, size_t *siz
 bool file_read_stream(int fd, const char *name, enum limit limit, char **bytes,
                       size_t *size, struct err *e);
 
+/* What the file system says of a file: as long as it is the same, nobody has changed it.
+ * Times in nanoseconds since 1970; the later one is of its name and mode, too. */
+struct file_stamp {
+    uint64_t size, inode;
+    int64_t modified, changed;
+};
+
+/* False, with errno, where it cannot be looked at. */
+bool file_stamp_take(const char *path, struct file_stamp *out);
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
+
 /* SHA-256 of a file's bytes. */
 bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e);
 

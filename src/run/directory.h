@@ -8,6 +8,7 @@
 #define RUN_RECORD "run.json"
 #define RUN_JOURNAL "run.journal" /* what happened since run.json was written */
 #define RUN_LOCK "run.lock"
+#define RUN_HASHES "run.hashes" /* what need not be read again */
 #define RUN_CHECKPOINTS "checkpoints"
 
 /* Makes the folder of a run; *path (free()) is its name. With `out` NULL it is the first

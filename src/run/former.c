@@ -374,5 +374,6 @@ bool former_run_remove(const struct former_run *f, const char *directory, struct
             return false;
     return remove_checkpoints(f, directory, e) &&
            remove_listed(directory, RUN_JOURNAL, e) &&
+           remove_listed(directory, RUN_HASHES, e) &&
            remove_listed(directory, RUN_RECORD, e);
 }

@@ -3,7 +3,6 @@
 #include "run/record.h"
 
 #include "base/str.h"
-#include "io/file.h"
 #include "io/publish.h"
 #include "run/directory.h"
 #include "run/record_internal.h"
@@ -211,7 +210,7 @@ bool record_cell_done(struct record *r, int cell, const char *pixels_sha256,
 {
     struct record_state *s = r->state;
     struct planned_cell *c = &s->cells[cell];
-    if (!file_sha256(c->path, c->sha256, e))
+    if (!hash_index_file(&s->index, c->is.file, c->path, c->sha256, e))
         return false;
     snprintf(c->state, sizeof c->state, "done");
     snprintf(c->pixels_sha256, sizeof c->pixels_sha256, "%s",
@@ -255,7 +254,8 @@ bool record_file_done(struct record *r, const char *file, struct err *e)
     struct planned_file *f = record_find_file(r->state, file);
     if (!f)
         return err_set(e, ERR_BUG, "record: %s is not planned", STR_SHOW(file));
-    return file_sha256(f->path, f->sha256, e) && record_note_file(r->state, f, e);
+    return hash_index_file(&r->state->index, file, f->path, f->sha256, e) &&
+           record_note_file(r->state, f, e);
 }
 
 bool record_file_is_done(const struct record *r, const char *file)
@@ -307,6 +307,20 @@ bool record_has_outcome(const struct record *r, int64_t index_case)
     return r->state->outcomes && r->state->outcomes[index_case];
 }
 
+/* What need not be read again */
+
+bool record_knows(const struct record *r, const char *name,
+                  const struct file_stamp *stamp, const char *hex)
+{
+    return hash_index_knows(&r->state->index, name, stamp, hex);
+}
+
+void record_note(const struct record *r, const char *name, const struct file_stamp *stamp,
+                 const char *hex)
+{
+    hash_index_note(&r->state->index, name, stamp, hex);
+}
+
 /* The end */
 
 bool record_stop(struct record *r, struct err *e)
@@ -320,6 +334,7 @@ bool record_stop(struct record *r, struct err *e)
     if (!publish(r, e))
         return false;
     journal_remove(&s->journal);
+    hash_index_save(&s->index, r->directory);
     return true;
 }
 
@@ -335,6 +350,7 @@ bool record_tidy(const struct record *r, struct err *e)
         return record_no_memory(e);
     unlink(path);
     free(path);
+    hash_index_save(&r->state->index, r->directory);
     return remove_stale(r, e);
 }
 
@@ -351,5 +367,6 @@ bool record_complete(struct record *r, struct err *e)
     if (!record_await_weights(s, e) || !publish(r, e))
         return false;
     journal_remove(&s->journal);
+    hash_index_save(&s->index, r->directory);
     return true;
 }

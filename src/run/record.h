@@ -186,6 +186,14 @@ const char *record_cell_pixels(const struct record *r, int cell);
 /* The picture of a cell will not be there: `why` is a word such as "nonfinite". */
 void record_cell_failed(struct record *r, int cell, const char *why);
 
+/* Whether `hex` was noted under `name`, by this run or the one that it goes on with, when
+ * what it is of looked as it does now (hash_index.h); and noting it. */
+struct file_stamp;
+bool record_knows(const struct record *r, const char *name,
+                  const struct file_stamp *stamp, const char *hex);
+void record_note(const struct record *r, const char *name, const struct file_stamp *stamp,
+                 const char *hex);
+
 /* SHA-256 of all that decides what a run makes, but for the weights: options, paths and
  * sizes of networks, cells. */
 bool record_identity(const struct record *r, char hex[SHA256_HEX], struct err *e);
@@ -199,7 +207,7 @@ bool record_stop(struct record *r, struct err *e);
 bool record_complete(struct record *r, struct err *e);
 
 /* Of a run that is found complete: removes the journal and temporaries that it has left
- * where it was killed before it could do so itself. */
+ * where it was killed before it could do so itself, and keeps what was noted. */
 bool record_tidy(const struct record *r, struct err *e);
 
 /* Writes what --json prints: {"directory", "state", "pictures": [...], "files": [...]}.

@@ -3,6 +3,7 @@
 #define DIFFENS_RUN_RECORD_INTERNAL_H
 
 #include "run/former.h"
+#include "run/hash_index.h"
 #include "run/journal.h"
 #include "run/record.h"
 #include "run/weight_hashes.h"
@@ -63,6 +64,7 @@ struct record_state {
     bool begun;
     const char *state; /* "running", "stopped", "complete", "failed" */
     struct journal journal;
+    struct hash_index index;
     bool resumed;             /* goes on with the run in the directory: */
     struct former_run former; /* it, as it was found */
     const char **kept;        /* its files that are not planned yet: still the run's */

@@ -94,6 +94,7 @@ void record_close(struct record *r)
         return;
     weight_hashes_free(s->hashes);
     journal_close(&s->journal);
+    hash_index_close(&s->index);
     former_run_close(&s->former);
     free(s->kept);
     for (int64_t n = 0; s->outcomes && n < s->case_count; n++)

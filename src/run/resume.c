@@ -4,7 +4,6 @@
 
 #include "base/str.h"
 #include "io/config.h"
-#include "io/file.h"
 #include "run/compare.h"
 #include "run/directory.h"
 
@@ -100,15 +99,15 @@ bool record_identity(const struct record *r, char hex[SHA256_HEX], struct err *e
 
 enum found { FOUND_MISSING, FOUND_SAME, FOUND_ALTERED };
 
-static enum found look_at(const char *path, const char *sha256, char hex[SHA256_HEX],
-                          struct err *e)
+static enum found look_at(struct record_state *s, const char *file, const char *path,
+                          const char *sha256, char hex[SHA256_HEX], struct err *e)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
         return FOUND_MISSING;
     if (!*sha256)
         return FOUND_SAME;
-    if (!file_sha256(path, hex, e))
+    if (!hash_index_file(&s->index, file, path, hex, e))
         return FOUND_ALTERED;
     return strcmp(hex, sha256) == 0 ? FOUND_SAME : FOUND_ALTERED;
 }
@@ -132,7 +131,7 @@ static bool take_cells(struct record *r, int *missing, struct err *e)
         char hex[SHA256_HEX];
         if (strcmp(f->state, "done") != 0 || !*f->sha256)
             continue;
-        enum found found = look_at(c->path, f->sha256, hex, e);
+        enum found found = look_at(s, f->file, c->path, f->sha256, hex, e);
         if (found == FOUND_ALTERED)
             return e->code == ERR_OK ? refuse_altered(c->path, hex, f->sha256, e) : false;
         *missing += found == FOUND_MISSING;
@@ -156,7 +155,7 @@ static bool take_files(struct record *r, int *missing, struct err *e)
         char *path = str_path(r->directory, f->file);
         if (!path)
             return record_no_memory(e);
-        enum found found = look_at(path, f->sha256, hex, e);
+        enum found found = look_at(s, f->file, path, f->sha256, hex, e);
         bool ok = found != FOUND_ALTERED || e->code != ERR_OK ||
                   refuse_altered(path, hex, f->sha256, e);
         free(path);
@@ -278,6 +277,7 @@ bool record_resume(struct record *r, bool *complete, const struct progress *prog
     s->resumed = s->former.state != NULL;
     if (!s->resumed)
         return true;
+    hash_index_open(&s->index, r->directory);
     bool ok = read_plan(s, &plan, e) &&
               check_same(r, s->former.record.root, plan.root, e) &&
               take_cells(r, &missing_cells, e) && take_files(r, &missing_files, e) &&

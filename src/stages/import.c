@@ -23,6 +23,22 @@ static bool no_memory(struct err *e)
     return err_set(e, ERR_MEMORY, "no host memory for the names of pictures");
 }
 
+bool import_stamp(const struct import *i, struct sha256 *digest,
+                  struct file_stamp *newest)
+{
+    int64_t count = i->files ? i->cases * i->models : 1;
+    *newest = (struct file_stamp){.changed = INT64_MIN};
+    for (int64_t f = 0; f < count; f++) {
+        struct file_stamp stamp;
+        if (!file_stamp_take(i->files ? i->files[f] : i->path, &stamp))
+            return false;
+        sha256_add(digest, &stamp, sizeof stamp);
+        if (stamp.changed > newest->changed)
+            *newest = stamp;
+    }
+    return true;
+}
+
 void import_close(struct import *i)
 {
     struct err ignored = {0};

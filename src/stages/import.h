@@ -3,8 +3,10 @@
 #ifndef DIFFENS_IMPORT_H
 #define DIFFENS_IMPORT_H
 
+#include "base/sha256.h"
 #include "diffens/image.h"
 #include "diffens/options.h"
+#include "io/file.h"
 
 /* Start from `{0}`. The names are owned by this and fit for file names. */
 struct import {
@@ -34,6 +36,11 @@ void import_keep_shard(struct import *i, int index, int count);
  * *had_alpha tells. */
 bool import_read(const struct import *i, int64_t index_case, int index_model,
                  struct image *picture, bool *had_alpha, struct err *e);
+
+/* Adds to a digest how the files look that the pictures are in; *newest is how that one
+ * looks which changed last. False where one cannot be looked at. */
+bool import_stamp(const struct import *i, struct sha256 *digest,
+                  struct file_stamp *newest);
 
 /* Accepts a zeroed or half-built object. */
 void import_close(struct import *i);

@@ -405,7 +405,7 @@ static bool join(const struct merge *m, struct err *e)
         ok = take_shard(m, i, &images, e);
     ok = ok && sheet_write(&m->p, e) && animate_make(&m->p, &failure, e) &&
          summary_write(&m->p, e);
-    ok = image_tensor_close(&images, e) && ok && record_complete(r, e);
+    ok = parents_close(&m->p, &images, e) && ok && record_complete(r, e);
     if (ok)
         *e = failure;
     return ok && failure.code == ERR_OK;

@@ -5,6 +5,7 @@
 #include "base/sha256.h"
 #include "base/stop.h"
 #include "base/str.h"
+#include "io/file.h"
 #include "run/record.h"
 
 #include <string.h>
@@ -34,6 +35,62 @@ bool parents_publish(const struct plan *p, int64_t index_case, int index_model,
     return ok;
 }
 
+/* What need not be read again */
+
+/* How the files look that something was read from, and a hash of that and of what the
+ * record says of every part of the image tensor. As long as these are the same, what was
+ * read is as well. */
+struct source {
+    const char *name;
+    bool there;
+    struct file_stamp newest;
+    char looks[SHA256_HEX], hex[SHA256_HEX];
+};
+
+static void hash_parts(const struct plan *p, struct source *s)
+{
+    struct sha256 digest;
+    sha256_begin(&digest);
+    sha256_add(&digest, s->looks, sizeof s->looks);
+    for (int64_t n = 0; n < p->cases; n++)
+        for (int m = 0; m < p->models; m++) {
+            const char *hex =
+                record_cell_pixels(p->run->record, plan_parent_cell(p, n, m));
+            sha256_add(&digest, hex, strlen(hex) + 1);
+        }
+    sha256_end(&digest, s->hex);
+}
+
+static struct source look_at_tensor(const struct plan *p)
+{
+    struct source s = {.name = "images.npy"};
+    s.there = file_stamp_take(record_file_path(p->run->record, s.name), &s.newest);
+    hash_parts(p, &s);
+    return s;
+}
+
+static struct source look_at_import(const struct plan *p)
+{
+    struct source s = {.name = "--images"};
+    struct sha256 digest;
+    sha256_begin(&digest);
+    s.there = import_stamp(&p->import, &digest, &s.newest);
+    sha256_end(&digest, s.looks);
+    hash_parts(p, &s);
+    return s;
+}
+
+static bool is_known(const struct plan *p, const struct source *s)
+{
+    return s->there && record_knows(p->run->record, s->name, &s->newest, s->hex);
+}
+
+static void note(const struct plan *p, const struct source *s)
+{
+    if (s->there && !is_known(p, s))
+        record_note(p->run->record, s->name, &s->newest, s->hex);
+}
+
 /* Pictures from elsewhere */
 
 static bool check_same(const struct plan *p, int64_t n, int m,
@@ -55,7 +112,10 @@ static bool check_same(const struct plan *p, int64_t n, int m,
 bool parents_import(const struct plan *p, struct image_tensor *images, struct err *e)
 {
     const struct record *r = p->run->record;
+    struct source source = look_at_import(p);
     int64_t transparent = 0;
+    if (is_known(p, &source))
+        return true;
     for (int64_t n = 0; n < p->cases; n++) {
         for (int m = 0; m < p->models; m++) {
             struct image picture = {0};
@@ -76,6 +136,8 @@ bool parents_import(const struct plan *p, struct image_tensor *images, struct er
         progress_note(p->run->progress, NOTE_INFO,
                       "%s: %lld pictures are transparent: put on white",
                       STR_SHOW(p->import.path), (long long)transparent);
+    hash_parts(p, &source);
+    note(p, &source);
     return true;
 }
 
@@ -141,10 +203,25 @@ bool parents_open(const struct plan *p, struct image_tensor *images, struct err 
     if (!open &&
         !image_tensor_create(images, path, p->cases, p->models, p->height, p->width, e))
         return false;
-    bool ok = restore(p, images, &lost, e);
+    struct source tensor = look_at_tensor(p);
+    bool ok = (open && is_known(p, &tensor)) || restore(p, images, &lost, e);
     if (ok && lost > 0)
         progress_note(p->run->progress, NOTE_WARNING,
                       "%s: %lld pictures were lost there: put back from images/",
                       STR_SHOW(path), (long long)lost);
+    if (!ok)
+        image_tensor_close(images, &damaged);
     return ok;
+}
+
+bool parents_close(const struct plan *p, struct image_tensor *images, struct err *e)
+{
+    bool open = images->path != NULL;
+    if (!image_tensor_close(images, e))
+        return false;
+    if (open) {
+        struct source tensor = look_at_tensor(p);
+        note(p, &tensor);
+    }
+    return true;
 }

@@ -20,4 +20,8 @@ bool parents_import(const struct plan *p, struct image_tensor *images, struct er
  * made is there afterwards: a part that was lost is put back from its picture. */
 bool parents_open(const struct plan *p, struct image_tensor *images, struct err *e);
 
+/* Flushes and closes it, and notes how it looks, so that it is not read again as long as
+ * it looks so. Accepts a zeroed object. */
+bool parents_close(const struct plan *p, struct image_tensor *images, struct err *e);
+
 #endif

@@ -82,7 +82,7 @@ static bool confirm(struct plan *p, struct err *e)
     struct image_tensor images = {0};
     bool ok =
         parents_open(p, &images, e) && (p->diffusers || parents_import(p, &images, e));
-    ok = image_tensor_close(&images, e) && ok;
+    ok = parents_close(p, &images, e) && ok;
     if (!ok || !record_tidy(p->run->record, e))
         return false;
     for (int m = 0; m < p->models; m++)
@@ -102,7 +102,7 @@ static bool make_all(struct plan *p, tc_scope *root, struct err *e)
               make_parents(p, root, &images, e) && make_results(p, root, &images, e) &&
               stop_check(e) && sheet_write(p, e) && animate_make(p, &failure, e) &&
               summary_write(p, e);
-    ok = image_tensor_close(&images, e) && ok;
+    ok = parents_close(p, &images, e) && ok;
     ok = ok && record_complete(p->run->record, e) && check_finite(p, e);
     if (ok)
         *e = failure;

@@ -1,8 +1,10 @@
-/* fuzz_record.c: what a run directory says of its run: run.json and the journal. */
+/* fuzz_record.c: what a run directory says of its run: run.json, the journal, the index
+ * of hashes. */
 #include "fuzz.h"
 
 #include "run/directory.h"
 #include "run/former.h"
+#include "run/hash_index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -23,5 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; ok && i < 3; i++)
         former_run_weights(&f, i - 1, i);
     former_run_close(&f);
+
+    struct hash_index index = {0};
+    fuzz_write(RUN_HASHES, data, size);
+    hash_index_open(&index, fuzz_directory());
+    hash_index_close(&index);
     return 0;
 }

@@ -112,6 +112,12 @@ def texts():
     journal = "".join(json.dumps(line) + "\n" for line in lines)
     save("record", "run", f"{json.dumps(run)}\xff{journal}".encode("latin-1"))
     save("record", "torn", f"{json.dumps(run)}\xff{journal[:-30]}".encode("latin-1"))
+    hashes = {"images/000_a.png": ["0" * 64, 1, 2, -3, 2**64 - 1],
+              "figure.png": ["1" * 64, 2**63, 0, 5, 0]}
+    for name, index in {"hashes": {"format": 1, "files": hashes},
+                        "hashes-cut": {"format": 1, "files": {"a": ["1", 1, 2, 3, 4]}},
+                        "hashes-newer": {"format": 2, "files": {}}}.items():
+        save("record", name, f"{json.dumps(run)}\xff\xff{json.dumps(index)}".encode("latin-1"))
     save("command_line", "blend", "blend\n--prompt\na cat\n--gamma\n0:1:5\n--layer=all")
     save("command_line", "optimize", "optimize\n--seed\nnoise\n--epochs\n20\n--crops\n"
          "1x1,8x0.25\n--weights\n0.5,0.5\n--lr=1e-2")

@@ -26,10 +26,11 @@ def scrubbed(record):
 
 
 def contents(run):
-    """Every file of a run directory by name: its bytes, or the scrubbed record."""
+    """Every file of a run directory by name: its bytes, or the scrubbed record. Not how the
+    files look to the file system (run.hashes)."""
     run = pathlib.Path(run)
     found = {str(path.relative_to(run)): path.read_bytes()
-             for path in run.rglob("*") if path.is_file()}
+             for path in run.rglob("*") if path.is_file() and path.name != "run.hashes"}
     found["run.json"] = scrubbed(json.loads(found["run.json"]))
     return found
 

@@ -149,6 +149,7 @@ def test_a_finished_run_does_nothing(work, diffens, tmp_path):
     for name, (arguments, reference) in work.items():
         run = tmp_path / name
         shutil.copytree(reference, run)
+        diffens(*arguments, "--out", run, "--resume") # a copy is read once
         times = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
         first = diffens(*arguments, "--out", run, "--resume")
         assert "nothing to do" in first.stderr
@@ -159,12 +160,10 @@ def test_a_finished_run_does_nothing(work, diffens, tmp_path):
         assert {"figure.png", "report.html", "images.npy"} <= set(told["files"])
 
 
-def test_a_finished_run_reads_no_weights(work, build, critical, tmp_path):
+def test_a_finished_run_reads_neither_weights_nor_pictures(work, build, critical, tmp_path):
     if not shutil.which("strace"):
         pytest.skip("needs strace")
-    for name, (arguments, reference) in work.items():
-        run = tmp_path / name
-        shutil.copytree(reference, run)
+    for name, (arguments, run) in work.items():
         traced = subprocess.run(
             ["strace", "-f", "-y", "-o", tmp_path / "trace", "-e", "trace=read,pread64,mmap",
              build / "diffens", *arguments, "--out", run, "--resume"],
@@ -175,6 +174,8 @@ def test_a_finished_run_reads_no_weights(work, build, critical, tmp_path):
         for line in (tmp_path / "trace").read_text().splitlines():
             read = re.search(r"pread64\(\d+<(.*\.safetensors)>.* = (\d+)$", line)
             assert not re.search(r"(read|mmap)\(.*\.safetensors>", line) or read, line
+            shape = re.search(r"pread64\(\d+<.*\.npy>.*, 4096, 0\) = 4096$", line)
+            assert not re.search(r"\(\d+<.*\.(png|npy|html|csv)>", line) or shape, line
             if read:  # names and shapes, not what follows them
                 with open(read[1], "rb") as file:
                     header = 8 + int.from_bytes(file.read(8), "little")
@@ -232,15 +233,43 @@ def test_damaged_checkpoints(work, start, diffens, tmp_path, damage):
         assert "to begin the case anew" in result.stderr
 
 
-def test_altered_files_are_refused(work, diffens, tmp_path):
+@pytest.mark.parametrize("index", ["fresh", "copied", "damaged", "missing"])
+@pytest.mark.parametrize("file", ["images/000_b.png", "figure.png"])
+def test_altered_files_are_refused(work, diffens, tmp_path, file, index):
+    """A byte of a file that keeps its size and its time, too."""
     arguments, reference = work["generate"]
     run = tmp_path / "run"
     shutil.copytree(reference, run)
-    (run / "images/000_b.png").write_bytes(b"forged")
+    if index != "copied":
+        diffens(*arguments, "--out", run, "--resume")
+    if index == "damaged":
+        (run / "run.hashes").write_bytes((run / "run.hashes").read_bytes()[:-9])
+    if index == "missing":
+        (run / "run.hashes").unlink()
+    before = (run / file).stat()
+    forged = bytearray((run / file).read_bytes())
+    forged[-30] ^= 1
+    (run / file).write_bytes(forged)
+    os.utime(run / file, ns=(before.st_atime_ns, before.st_mtime_ns))
     result = diffens(*arguments, "--out", run, "--resume", status=3)
-    assert re.search(r"000_b.png: sha256: found [0-9a-f]{64}, expected [0-9a-f]{64}",
-                     result.stderr)
-    assert (run / "images/000_b.png").read_bytes() == b"forged"
+    assert re.search(file + r": sha256: found [0-9a-f]{64}, expected [0-9a-f]{64}", result.stderr)
+    assert (run / file).read_bytes() == forged
+
+
+def test_altered_parents_of_a_finished_run_are_refused(work, diffens, tmp_path):
+    arguments, reference = work["optimize"]
+    parents = tmp_path / "parents.npy"
+    parents.write_bytes((reference.parent / "p.npy").read_bytes())
+    arguments = [parents if word.endswith(".npy") else word for word in arguments]
+    shutil.copytree(reference, tmp_path / "run")
+    diffens(*arguments, "--out", tmp_path / "run", "--resume")
+    with open(parents, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    result = diffens(*arguments, "--out", tmp_path / "run", "--resume", status=3)
+    assert "found another picture than the one that the run" in result.stderr
 
 
 @pytest.mark.parametrize("change, field", [

@@ -1,0 +1,45 @@
+/* hash_index.h: SHA-256 of files with what the file system said of them then: run.hashes,
+ * which spares a run that goes on reading what nobody has touched, as git's index does.
+ * A file that looks otherwise (its size, inode, time of change or of modification; all
+ * files of a copied directory do) is read, so that the index decides nothing but how long
+ * it takes; without one, or with a damaged one, everything is read. Leaves what a hash
+ * should be to resume.c. */
+#ifndef DIFFENS_RUN_HASH_INDEX_H
+#define DIFFENS_RUN_HASH_INDEX_H
+
+#include "base/sha256.h"
+#include "io/file.h"
+
+#include <stddef.h>
+
+/* Start from `{0}`. */
+struct hash_index {
+    struct hash_entry *entries;
+    size_t found; /* the first so many: as run.hashes has them, by name */
+    size_t count; /* with what was noted since then, in the order of time */
+    size_t room;
+};
+
+/* Reads the index of a run directory, where there is one that makes sense. */
+void hash_index_open(struct hash_index *x, const char *directory);
+
+/* The SHA-256 of the file at `path`, which the index knows as `name`. ERR_INPUT,
+ * ERR_MEMORY, ERR_STOPPED. */
+bool hash_index_file(struct hash_index *x, const char *name, const char *path,
+                     char hex[SHA256_HEX], struct err *e);
+
+/* The same by halves, for what is no file's SHA-256: whether `hex` was noted under `name`
+ * when that looked as it does now; and noting it. */
+bool hash_index_knows(struct hash_index *x, const char *name,
+                      const struct file_stamp *stamp, const char *hex);
+void hash_index_note(struct hash_index *x, const char *name,
+                     const struct file_stamp *stamp, const char *hex);
+
+/* Publishes what is known, unless run.hashes says all of it. It is there to spare time:
+ * where it cannot be written, it is not. */
+void hash_index_save(const struct hash_index *x, const char *directory);
+
+/* Accepts a zeroed index. */
+void hash_index_close(struct hash_index *x);
+
+#endif
