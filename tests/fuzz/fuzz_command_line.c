@@ -31,16 +31,19 @@ const char *tc_version(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = strndup(data ? (const char *)data : "", size);
+    char *text = fuzz_memory(size + 1);
     char *argv[WORDS + 2] = {"diffens"};
     int argc = 1;
     struct parsed parsed = {0};
     struct err e = {0};
+    if (size > 0)
+        memcpy(text, data, size);
     for (char *at = text; argc <= WORDS && at && *at; argc++)
         argv[argc] = strsep(&at, "\n");
     bool ok = options_parse(argc, argv, &parsed, &e) != PARSE_ERROR;
     FUZZ_CHECK(ok == (e.code == ERR_OK));
-    FUZZ_CHECK(ok || e.code == ERR_USAGE || e.code == ERR_INPUT);
+    FUZZ_CHECK(ok || e.code == ERR_USAGE || e.code == ERR_INPUT ||
+               (faults && e.code == ERR_MEMORY));
     for (const char *c = e.message; *c; c++)
         FUZZ_CHECK((unsigned char)*c >= ' ');
     options_free(&parsed.options);

@@ -39,9 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_file(data, size);
     if (!png_is(data, size))
         return 0;
-    uint8_t *copy = malloc(size);
-    if (!copy)
-        abort();
+    uint8_t *copy = fuzz_memory(size);
     memcpy(copy, data, size);
     /* small sides, so that the time goes into decoding */
     for (size_t i = 16; i < 24 && i < size; i++)

@@ -19,9 +19,7 @@ static void open_whole(const uint8_t *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *file = calloc(1, 8 + size + DATA);
-    if (!file)
-        abort();
+    uint8_t *file = fuzz_memory(8 + size + DATA);
     for (int i = 0; i < 8; i++)
         file[i] = (uint8_t)((uint64_t)size >> 8 * i);
     if (size)

@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fuzz_write(files[i], length || i < 2 ? part : (const uint8_t *)"{}",
                        length || i < 2 ? length : 2);
         else
-            prompt = strndup((const char *)part, length);
+            memcpy(prompt = fuzz_memory(length + 1), part, length);
     }
     if (whole)
         remove(fuzz_write("vocab.json", data, 0));

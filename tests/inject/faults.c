@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 struct faults *faults;
 
@@ -35,7 +36,7 @@ static bool fails(enum fault_kind kind)
     if (faults->kind != (int)kind || call < faults->at ||
         (call > faults->at && !faults->onward))
         return false;
-    errno = kinds[kind].error;
+    errno = faults->error ? faults->error : kinds[kind].error;
     return true;
 }
 
@@ -104,6 +105,14 @@ WRAP_TRANSFER(FAULT_WRITE, write, (int fd, const void *from, size_t size),
               (fd, from, size))
 WRAP_TRANSFER(FAULT_WRITE, pwrite64, (int fd, const void *from, size_t size, off_t at),
               (fd, from, size, at))
+
+/* Waiting before the next try takes no time. */
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    return faults ? 0 : __real_nanosleep(time, left);
+}
 
 /* The descriptor is closed, as on Linux even where close() fails. */
 int __real_close(int fd);

@@ -25,6 +25,7 @@ struct faults {
     int kind;    /* FAULT_KINDS: none */
     long at;     /* this call of the kind, from 1 */
     bool onward; /* and all after it */
+    int error;   /* errno; 0: what is usual for the kind */
     bool hiccup; /* nothing fails, but reads and writes are short and interrupted */
     atomic_long calls[FAULT_KINDS];
 };

@@ -65,7 +65,7 @@ def test_what_is_written(optimize, record, tmp_path):
                for file in network["files"])
     assert len(whole["ensemble"]["networks"][2]["files"]) == 2
     assert set(whole["files"]) == {
-        str(path.relative_to(run)) for path in run.rglob("*.*") if path.name != "run.json"}
+        str(path.relative_to(run)) for path in run.rglob("*.*") if not path.name.startswith("run.")}
     preview = texts(run / "optimize" / "000_epoch5.png")
     assert preview["kind"] == "optimize" and preview["result"] == "preview"
     assert preview["epoch"] == 5 and preview["layer"] == "prequant"
@@ -156,7 +156,7 @@ def test_same_command_same_bytes(optimize, tmp_path):
     for name in "12":
         optimize(name, "--seed", "gaussian", "--layer", "postquant", "--augment", "all")
     first = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.*")
-                   if path.name != "run.json")
+                   if not path.name.startswith("run."))
     assert len(first) == 2 * 6 + 4 + 3
     for name in first:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
