@@ -195,42 +195,41 @@ static bool load_part(struct diffuser_weights *w, enum diffuser_part part, struc
     return false;
 }
 
-bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,
-                   enum tc_dtype dtype, struct err *e)
+struct diffuser_weights diffuser_weights_new(tc_scope *root, const struct diffuser *d,
+                                             enum tc_dtype dtype)
 {
-    *w = (struct diffuser_weights){.diffuser = d, .root = root, .dtype = dtype};
-    for (enum diffuser_part part = PART_TEXT; part <= PART_VAE; part++) {
-        if (!load_part(w, part, e)) {
-            diffuser_unload(w);
-            return false;
-        }
-    }
-    return true;
+    return (struct diffuser_weights){.diffuser = d, .root = root, .dtype = dtype};
 }
 
-void diffuser_load_one_part(struct diffuser_weights *w, tc_scope *root,
-                            const struct diffuser *d, enum tc_dtype dtype)
+void diffuser_drop(struct diffuser_weights *w, enum diffuser_part part)
 {
-    diffuser_unload(w);
-    *w = (struct diffuser_weights){
-        .diffuser = d, .root = root, .dtype = dtype, .one_part = true};
+    unload_part(&w->part[part]);
+}
+
+static void drop_all(struct diffuser_weights *w)
+{
+    for (int part = 0; part < PART_COUNT; part++)
+        unload_part(&w->part[part]);
+}
+
+void diffuser_keep_one_part(struct diffuser_weights *w)
+{
+    drop_all(w);
+    tc_empty_cache(w->root);
+    w->one_part = true;
 }
 
 bool diffuser_need(struct diffuser_weights *w, enum diffuser_part part, struct err *e)
 {
     if (w->part[part].scope)
         return true;
-    if (w->one_part) {
-        for (int other = 0; other < PART_COUNT; other++)
-            unload_part(&w->part[other]);
-        tc_empty_cache(w->root);
-    }
+    if (w->one_part)
+        diffuser_keep_one_part(w);
     return load_part(w, part, e);
 }
 
 void diffuser_unload(struct diffuser_weights *w)
 {
-    for (int part = 0; part < PART_COUNT; part++)
-        unload_part(&w->part[part]);
+    drop_all(w);
     *w = (struct diffuser_weights){0};
 }

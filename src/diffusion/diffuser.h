@@ -49,7 +49,7 @@ struct diffuser_weights {
     const struct diffuser *diffuser;
     tc_scope *root;
     enum tc_dtype dtype; /* of the computation; the VAE's may be another */
-    bool one_part;       /* memory is tight: one part at a time */
+    bool one_part;       /* memory is tight: diffuser_keep_one_part() */
     struct diffuser_resident {
         tc_scope *scope;
         weights w;
@@ -60,18 +60,19 @@ struct diffuser_weights {
 /* The files of its weights, in the order in which they are read; returns how many. */
 int diffuser_files(const struct diffuser *d, const struct tensor_file *files[3]);
 
-/* Reads text encoder, UNet and VAE onto the device of `root`; `d` outlives the weights.
- * On failure nothing stays on the device. */
-bool diffuser_load(struct diffuser_weights *w, tc_scope *root, const struct diffuser *d,
-                   enum tc_dtype dtype, struct err *e);
+/* Weights on the device of `root`, of which none is there yet; `d` outlives them. */
+struct diffuser_weights diffuser_weights_new(tc_scope *root, const struct diffuser *d,
+                                             enum tc_dtype dtype);
+
+/* Makes sure that a part is on the device: reads it where it is not. */
+bool diffuser_need(struct diffuser_weights *w, enum diffuser_part part, struct err *e);
+
+/* Takes a part off the device again, where it is there. */
+void diffuser_drop(struct diffuser_weights *w, enum diffuser_part part);
 
 /* From now on one part is on the device at a time, and read anew whenever it is needed.
  */
-void diffuser_load_one_part(struct diffuser_weights *w, tc_scope *root,
-                            const struct diffuser *d, enum tc_dtype dtype);
-
-/* Makes sure that a part is on the device. */
-bool diffuser_need(struct diffuser_weights *w, enum diffuser_part part, struct err *e);
+void diffuser_keep_one_part(struct diffuser_weights *w);
 
 /* Frees them and gives their memory back. Accepts a zeroed object. */
 void diffuser_unload(struct diffuser_weights *w);

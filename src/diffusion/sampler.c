@@ -29,7 +29,8 @@ struct batch {
     bool guided;                  /* in one evaluation at least */
     struct steering both, prompt; /* with guidance and without */
     struct scheduler *scheduler;
-    tc_rng **rngs; /* one a picture, so that a picture's noise is its own */
+    tc_rng **rngs;     /* one a picture, so that a picture's noise is its own */
+    tc_tensor **texts; /* [2B]: room to join the cells' */
     /* [B]: 0 for a picture whose numbers are finite so far, else NaN */
     tc_tensor *broken;
     struct sampler_picture *pictures;
@@ -51,6 +52,11 @@ struct sampler_evaluation sampler_evaluation(const struct sampler_settings *sett
     return now;
 }
 
+bool sampler_takes_negative(const struct sampler_settings *settings)
+{
+    return settings->guidance > 1 && settings->guided_from < settings->guided_to;
+}
+
 static bool is_ever_guided(const struct batch *b)
 {
     int total = scheduler_evaluations(b->scheduler);
@@ -62,45 +68,43 @@ static bool is_ever_guided(const struct batch *b)
 
 /* Text */
 
-static bool encode_ids(const struct batch *b, int64_t *ids, int tokens, struct err *e)
+tc_tensor *sampler_encode(tc_scope *up, struct diffuser_weights *w, const char *text,
+                          struct err *e)
+{
+    const struct diffuser *d = w->diffuser;
+    int tokens = tokenizer_max_length(d->tokenizer);
+    tc_tensor *x = NULL;
+    int64_t *ids = calloc((size_t)tokens, sizeof *ids);
+    if (!ids) {
+        err_set(e, ERR_MEMORY, "no host memory for %d tokens", tokens);
+        return NULL;
+    }
+    if (diffuser_need(w, PART_TEXT, e) &&
+        tokenizer_encode(d->tokenizer, text, ids, tokens, NULL, e)) {
+        tc_scope *s = tc_push(up);
+        x = tc_from_host(s, TC_I64, SHAPE(1, tokens), ids);
+        x = tc_pop(s, clip_text_forward(s, w->part[PART_TEXT].w, &d->text, x, 0));
+        if (!tc_check(up, e))
+            x = NULL;
+    }
+    free(ids);
+    return x;
+}
+
+/* The text that steers the steps: [2B,T,D] with guidance, [B,T,D] without. */
+static void join_texts(tc_scope *up, struct batch *b)
 {
     /* diffusers puts the negative half first (encode_prompt, torch.cat). */
     int half = b->guided ? b->count : 0;
     for (int i = 0; i < b->count; i++) {
-        const struct sampler_cell *cell = &b->cells[i];
-        if (b->guided && !tokenizer_encode(b->d->tokenizer, cell->negative,
-                                           ids + (ptrdiff_t)i * tokens, tokens, NULL, e))
-            return false;
-        if (!tokenizer_encode(b->d->tokenizer, cell->prompt,
-                              ids + (ptrdiff_t)(half + i) * tokens, tokens, NULL, e))
-            return false;
+        b->texts[i] = b->cells[i].negative;
+        b->texts[half + i] = b->cells[i].prompt;
     }
-    return true;
-}
-
-/* The text that steers the steps: [2B,T,D] with guidance, [B,T,D] without. */
-static bool encode_text(tc_scope *up, struct batch *b, struct err *e)
-{
-    int tokens = tokenizer_max_length(b->d->tokenizer);
-    int rows = b->guided ? 2 * b->count : b->count;
-    int64_t *ids = calloc((size_t)rows * (size_t)tokens, sizeof *ids);
-    if (!ids)
-        return err_set(e, ERR_MEMORY, "no host memory for the tokens of %d prompts",
-                       rows);
-    bool ok = encode_ids(b, ids, tokens, e);
-    if (ok) {
-        tc_scope *s = tc_push(up);
-        tc_tensor *x = tc_from_host(s, TC_I64, SHAPE(rows, tokens), ids);
-        x = clip_text_forward(s, b->w->part[PART_TEXT].w, &b->d->text, x, 0);
-        x = tc_pop(s, x);
-        b->both = (struct steering){{.scope = up, .text = x}, {.scope = up}};
-        b->prompt = b->both;
-        if (b->guided)
-            b->prompt.text.text = tc_slice(up, x, 0, b->count, 2 * b->count);
-        ok = tc_check(up, e);
-    }
-    free(ids);
-    return ok;
+    tc_tensor *x = tc_cat(up, half + b->count, b->texts, 0);
+    b->both = (struct steering){{.scope = up, .text = x}, {.scope = up}};
+    b->prompt = b->both;
+    if (b->guided)
+        b->prompt.text.text = tc_slice(up, x, 0, b->count, 2 * b->count);
 }
 
 /* Noise and steps */
@@ -284,8 +288,8 @@ static bool run_batch(tc_scope *s, struct batch *b, sampler_step_fn *step, void 
     if (!b->scheduler)
         return false;
     b->guided = is_ever_guided(b);
-    if (!diffuser_need(b->w, PART_TEXT, e) || !encode_text(s, b, e) ||
-        !diffuser_need(b->w, PART_UNET, e))
+    join_texts(s, b);
+    if (!tc_check(s, e) || !diffuser_need(b->w, PART_UNET, e))
         return false;
     tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user);
     return tc_check(s, e) && decode_all(s, b, latents, e);
@@ -304,13 +308,17 @@ bool sampler_run(tc_scope *root, struct diffuser_weights *w,
                       .pictures = pictures};
     memset(pictures, 0, (size_t)count * sizeof *pictures);
     b.rngs = calloc((size_t)count, sizeof *b.rngs);
-    if (!b.rngs)
-        return err_set(e, ERR_MEMORY, "no host memory for a batch of %d", count);
-    tc_scope *s = tc_push(root);
-    tc_context(s, "%s", b.d->name);
-    bool ok = run_batch(s, &b, step, user, e);
-    scheduler_free(b.scheduler);
-    tc_pop(s, NULL);
+    b.texts = calloc(2 * (size_t)count, sizeof *b.texts);
+    bool ok = (b.rngs && b.texts) ||
+              err_set(e, ERR_MEMORY, "no host memory for a batch of %d", count);
+    if (ok) {
+        tc_scope *s = tc_push(root);
+        tc_context(s, "%s", b.d->name);
+        ok = run_batch(s, &b, step, user, e);
+        scheduler_free(b.scheduler);
+        tc_pop(s, NULL);
+    }
     free(b.rngs);
+    free(b.texts);
     return ok;
 }

@@ -16,6 +16,9 @@ struct sampler_settings {
     int64_t height, width; /* pixels, multiples of diffuser_factor() */
 };
 
+/* Whether a negative prompt may count. */
+bool sampler_takes_negative(const struct sampler_settings *settings);
+
 /* What one evaluation of the UNet takes. */
 struct sampler_evaluation {
     bool guided; /* negative and prompt, in one batch; else the prompt alone */
@@ -27,10 +30,15 @@ struct sampler_evaluation {
 struct sampler_evaluation sampler_evaluation(const struct sampler_settings *settings,
                                              int i, int total);
 
+/* A prompt as the UNet takes it, [1,T,D], owned by `up`. Loads the text encoder where it
+ * is not on the device. */
+tc_tensor *sampler_encode(tc_scope *up, struct diffuser_weights *w, const char *text,
+                          struct err *e);
+
 /* One picture to make. */
 struct sampler_cell {
-    const char *prompt, *negative;
-    uint64_t noise_seed; /* of torch.Generator("cpu") */
+    tc_tensor *prompt, *negative; /* sampler_encode(); the latter where it may count */
+    uint64_t noise_seed;          /* of torch.Generator("cpu") */
 };
 
 /* Called after each step, with the number of steps done and in all. */
@@ -43,7 +51,8 @@ struct sampler_picture {
     bool upcast;        /* the VAE's own precision could not hold it: decoded in f32 */
 };
 
-/* Makes `count` pictures in one batch. They depend on the cells alone, not on which of
+/* Makes `count` pictures in one batch, with the parts of the diffuser that this takes
+ * loaded as they are needed. They depend on the cells alone, not on which of
  * them share a batch, but for rounding. ERR_STOPPED between steps when that is asked for
  * (base/stop.h); ERR_MEMORY when the device is too small for the batch: the caller may
  * try a smaller one. Waits for the device every ten steps and once a picture, not in

@@ -9,16 +9,18 @@
 #include "io/read_ahead.h"
 #include "models/prompts.h"
 #include "run/record.h"
+#include "stages/encoded_prompts.h"
 #include "stages/parents.h"
 #include "stages/relief.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define BATCH_MAX 64
 
 /* What has become of a case with the present diffuser. */
-enum cell_state { CELL_TO_DRAW, CELL_DONE, CELL_BROKEN };
+enum cell_state { CELL_TO_DRAW = 0, CELL_DONE, CELL_BROKEN };
 
 /* The diffusers at work, one after another. */
 struct drawing {
@@ -30,7 +32,8 @@ struct drawing {
     int m;           /* the present diffuser */
     enum tc_dtype dtype;
     struct diffuser_weights weights;
-    unsigned char *states; /* of each case: enum cell_state */
+    struct encoded_prompts prompts;
+    unsigned char *states; /* of each case: enum cell_state; 0 where it is to be drawn */
     int64_t settled;       /* cases that are no longer CELL_TO_DRAW */
     int count;             /* the present batch */
     int64_t cases[BATCH_MAX];
@@ -110,16 +113,21 @@ static double seconds_since(const struct timespec *start)
 static bool sample(struct drawing *d, struct err *e)
 {
     const struct plan *p = d->p;
-    struct sampler_cell cells[BATCH_MAX];
-    for (int i = 0; i < d->count; i++)
-        cells[i] = (struct sampler_cell){
-            .prompt = prompts_text(p->run->prompts, d->cases[i], d->m),
-            .negative = p->run->prompts->negative[d->cases[i]],
-            .noise_seed = generate_noise_seed(p, d->cases[i], d->m),
-        };
     struct sampler_settings settings = generate_settings(p);
-    return sampler_run(d->root, &d->weights, &settings, cells, d->count, report_step, d,
-                       d->pictures, e);
+    struct sampler_cell cells[BATCH_MAX];
+    memset(d->pictures, 0, sizeof d->pictures);
+    tc_scope *s = tc_push(d->root);
+    tc_context(s, "%s", p->model_names[d->m]);
+    bool ok = true;
+    for (int i = 0; ok && i < d->count; i++) {
+        int64_t n = d->cases[i];
+        cells[i].noise_seed = generate_noise_seed(p, n, d->m);
+        ok = encoded_prompts_of(&d->prompts, s, p, n, d->m, &d->weights, &cells[i], e);
+    }
+    ok = ok && sampler_run(d->root, &d->weights, &settings, cells, d->count, report_step,
+                           d, d->pictures, e);
+    tc_pop(s, NULL);
+    return ok;
 }
 
 /* A picture that is finite is published; the others are broken. */
@@ -177,20 +185,28 @@ static void use_one_part(struct drawing *d)
     progress_note(d->p->run->progress, NOTE_WARNING,
                   "out of memory: one part of %s at a time, which is slower",
                   d->p->model_names[d->m]);
-    diffuser_load_one_part(&d->weights, d->root, &d->p->diffusers[d->m], d->dtype);
+    diffuser_keep_one_part(&d->weights);
+}
+
+/* What comes first: the prompts, then the UNet. The VAE follows with the first picture.
+ */
+static bool begin(struct drawing *d, struct err *e)
+{
+    return encoded_prompts_make(&d->prompts, d->p, d->m, d->states, &d->weights, e) &&
+           diffuser_need(&d->weights, PART_UNET, e);
 }
 
 static bool load(struct drawing *d, struct err *e)
 {
     struct err failure = {0};
-    while (!diffuser_load(&d->weights, d->root, &d->p->diffusers[d->m], d->dtype,
-                          &failure)) {
+    d->weights = diffuser_weights_new(d->root, &d->p->diffusers[d->m], d->dtype);
+    while (!begin(d, &failure)) {
         if (!relief_empty_cache(&d->relief, &failure)) {
-            if (failure.code == ERR_MEMORY)
-                use_one_part(d);
-            else
+            if (failure.code != ERR_MEMORY || d->weights.one_part) {
                 *e = failure;
-            return failure.code == ERR_MEMORY;
+                return relief_hint(e);
+            }
+            use_one_part(d);
         }
         failure = (struct err){0};
     }
@@ -293,6 +309,7 @@ static bool draw_in(struct drawing *d, enum tc_dtype dtype, struct err *e)
     struct read_ahead *ahead = ok ? read_next_ahead(d) : NULL;
     ok = ok && draw_cases(d, e);
     read_ahead_end(ahead);
+    encoded_prompts_free(&d->prompts);
     diffuser_unload(&d->weights);
     tc_empty_cache(d->root);
     return ok;

@@ -16,7 +16,8 @@
 struct load {
     const char *role, *name;
     uint64_t file_bytes;
-    uint64_t weights; /* numbers in it */
+    uint64_t weights;    /* numbers in it */
+    uint64_t beforehand; /* of them those that have left when the others come */
 };
 
 struct sums {
@@ -55,6 +56,7 @@ static void add_loads(struct sums *s, const struct plan *p)
             continue;
         struct load *load = add_load(s, "diffuser", p->model_names[m]);
         add_file(load, &p->diffusers[m].text_network);
+        load->beforehand = load->weights;
         add_file(load, &p->diffusers[m].unet_network);
         add_file(load, &p->diffusers[m].vae_network);
         if (p->diffusers[m].single_file) /* which was counted for each network */
@@ -90,7 +92,7 @@ static uint64_t largest_weights(const struct sums *s, enum dtype_mode dtype)
     uint64_t size = is_half(dtype) ? 2 : 4;
     uint64_t largest = 0, mixing = 0;
     for (int i = 0; i < s->load_count; i++) {
-        uint64_t bytes = size * s->loads[i].weights;
+        uint64_t bytes = size * (s->loads[i].weights - s->loads[i].beforehand);
         if (strcmp(s->loads[i].role, "diffuser") != 0)
             mixing += 4 * s->loads[i].weights;
         else if (bytes > largest)

@@ -81,11 +81,12 @@ static bool count_diffuser(const struct plan *p, const struct diffuser *d,
         SHAPE(1, d->unet.in_channels, p->height / factor, p->width / factor);
     if (!count_evaluations(p, d, w, e))
         return false;
+    struct sampler_settings settings = generate_settings(p);
+    int64_t texts = sampler_takes_negative(&settings) ? 2 : 1;
     tc_scope *s = tc_push(d->shapes);
     tc_count(s, &w->text);
     clip_text_forward(s, d->text_network.asked, &d->text,
-                      tc_zeros(s, TC_I64, SHAPE(w->unet[1].whole > 0 ? 2 : 1, tokens)),
-                      0);
+                      tc_zeros(s, TC_I64, SHAPE(texts, tokens)), 0);
     tc_count(s, &w->vae);
     vae_decode(s, d->vae_network.asked, &d->vae, tc_zeros(s, TC_F32, latent));
     tc_count(s, NULL);

@@ -16,10 +16,18 @@ struct trial {
     struct diffuser_weights weights;
 };
 
+static bool load_diffuser(struct diffuser_weights *w, tc_scope *root,
+                          const struct diffuser *d, struct err *e)
+{
+    *w = diffuser_weights_new(root, d, TC_F32);
+    return diffuser_need(w, PART_TEXT, e) && diffuser_need(w, PART_UNET, e) &&
+           diffuser_need(w, PART_VAE, e);
+}
+
 static bool load(struct trial *t, tc_scope *root, struct err *e)
 {
-    struct diffuser_weights w = {0};
-    bool ok = diffuser_load(&w, root, t->diffuser, TC_F32, e);
+    struct diffuser_weights w;
+    bool ok = load_diffuser(&w, root, t->diffuser, e);
     diffuser_unload(&w);
     ok = ok && vqgan_load(t->vqgan, root, TC_F32, e);
     vqgan_unload(t->vqgan);
@@ -35,10 +43,14 @@ static bool sample(struct trial *t, tc_scope *root, struct err *e)
         .cache_interval = 2,
         .height = 64,
         .width = 64};
-    const struct sampler_cell cell = {"a cat", "", 1};
+    struct sampler_cell cell = {.noise_seed = 1};
     struct sampler_picture picture = {0};
+    tc_scope *s = tc_push(root);
     bool ok =
+        (cell.prompt = sampler_encode(s, &t->weights, "a cat", e)) &&
+        (cell.negative = sampler_encode(s, &t->weights, "", e)) &&
         sampler_run(root, &t->weights, &settings, &cell, 1, NULL, NULL, &picture, e);
+    tc_pop(s, NULL);
     image_free(&picture.image);
     return ok;
 }
@@ -102,7 +114,7 @@ int main(int argc, char **argv)
     struct trial t = {.diffuser = &diffuser, .vqgan = &vqgan};
     int64_t loads = fail_each("load", &t, root, load);
     int64_t samples = -1, blends = -1;
-    if (diffuser_load(&t.weights, root, &diffuser, TC_F32, &e))
+    if (load_diffuser(&t.weights, root, &diffuser, &e))
         samples = fail_each("sample", &t, root, sample);
     diffuser_unload(&t.weights);
     if (vqgan_load(&vqgan, root, TC_F32, &e))

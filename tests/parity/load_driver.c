@@ -21,7 +21,6 @@ int main(int argc, char **argv)
 {
     struct err e = {0};
     struct diffuser d = {.tokenizer_folder = NULL};
-    struct diffuser_weights w = {0};
     if (argc != 3)
         return 2;
     tc_scope *root =
@@ -29,7 +28,9 @@ int main(int argc, char **argv)
     double start = now();
     bool ok = root && diffuser_open(&d, "model", argv[1], NULL, NULL, &e);
     double opened = now();
-    ok = ok && diffuser_load(&w, root, &d, TC_F32, &e);
+    struct diffuser_weights w = diffuser_weights_new(root, &d, TC_F32);
+    for (enum diffuser_part part = PART_TEXT; ok && part <= PART_VAE; part++)
+        ok = diffuser_need(&w, part, &e);
     double loaded = now();
     if (ok)
         printf("%.4f %.4f\n", opened - start, loaded - opened);

@@ -10,14 +10,18 @@
 static bool draw(tc_scope *root, const struct diffuser *d,
                  const struct sampler_settings *settings, struct err *e)
 {
-    const struct sampler_cell cell = {"a cat", "fog", 1};
+    struct sampler_cell cell = {.noise_seed = 1};
     struct sampler_picture picture = {0};
-    struct diffuser_weights loaded = {0};
+    struct diffuser_weights loaded = diffuser_weights_new(root, d, TC_F32);
     struct tc_work work = {0};
-    bool ok = diffuser_load(&loaded, root, d, TC_F32, e);
+    tc_scope *s = tc_push(root);
     tc_count(root, &work);
-    ok = ok && sampler_run(root, &loaded, settings, &cell, 1, NULL, NULL, &picture, e);
+    bool ok = (cell.prompt = sampler_encode(s, &loaded, "a cat", e)) &&
+              (!sampler_takes_negative(settings) ||
+               (cell.negative = sampler_encode(s, &loaded, "fog", e))) &&
+              sampler_run(root, &loaded, settings, &cell, 1, NULL, NULL, &picture, e);
     tc_count(root, NULL);
+    tc_pop(s, NULL);
     diffuser_unload(&loaded);
     image_free(&picture.image);
     printf("%.0f\n", work.convolutions + work.products);
