@@ -135,6 +135,73 @@ static void test_selection(void)
     ensemble_close(&s);
 }
 
+static void test_selection_by_path(void)
+{
+    static const struct {
+        const char *path, *name, *listed; /* NULL: refused */
+    } rows[] = {
+        {"./fine.tune.ckpt", "fine.tune", "./fine.tune.ckpt"},
+        {"/m/x.safetensors", "x", "x.safetensors"},
+        {"/m/x.bin///", "x.bin", "x.bin"},
+        {"/m/a\nb", NULL, NULL},
+        {"/", NULL, NULL},
+        {"x/..", NULL, NULL},
+        {"x/.ckpt", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct ensemble s = {0};
+        struct err e = {0};
+        char *names[] = {(char *)rows[i].path};
+        CHECK(ensemble_open(&s, write_ensemble("paper", three), NULL, &e));
+        bool ok = ensemble_select(&s, names, 1, &e);
+        CHECK_INT(ok, rows[i].name != NULL);
+        if (ok && rows[i].name) {
+            CHECK_STR(s.diffusers[0].name, rows[i].name);
+            CHECK_STR(s.diffusers[0].listed, rows[i].listed);
+        } else {
+            CHECK_INT(e.code, ERR_USAGE);
+            CHECK_HAS(e.message, ": found \"");
+        }
+        ensemble_close(&s);
+    }
+}
+
+static void test_how_many(void)
+{
+    struct ensemble s = {0};
+    struct err e = {0};
+    char *names[ENSEMBLE_MAX_DIFFUSERS + 1];
+    for (int i = 0; i <= ENSEMBLE_MAX_DIFFUSERS; i++)
+        names[i] = "a";
+    CHECK(ensemble_open(&s, write_ensemble("paper", three), NULL, &e));
+    CHECK(!ensemble_select(&s, names, ENSEMBLE_MAX_DIFFUSERS + 1, &e));
+    CHECK_HAS(e.message, "models, expected at most");
+    char *unlike[] = {"something else"};
+    e = (struct err){0};
+    CHECK(!ensemble_select(&s, unlike, 1, &e));
+    CHECK_HAS(e.hint, "is named with a /, as ./something else");
+    ensemble_close(&s);
+
+    e = (struct err){0};
+    CHECK(ensemble_open(&s, write_ensemble("demo", demo), NULL, &e));
+    CHECK(ensemble_select_pair(&s, &e)); /* the two that it has */
+    CHECK_INT(s.count, 2);
+    ensemble_close(&s);
+    CHECK(
+        ensemble_open(&s,
+                      write_ensemble("slip", "{\"name\": \"n\", \"diffusers\": ["
+                                             "{\"name\": \"poster\", \"path\": \"a\"}]}"),
+                      NULL, &e));
+    char *slip[] = {"posterr"};
+    e = (struct err){0};
+    CHECK(!ensemble_select(&s, slip, 1, &e));
+    CHECK_STR(e.hint, "did you mean poster?");
+    e = (struct err){0};
+    CHECK(!ensemble_select_pair(&s, &e));
+    CHECK_HAS(e.message, "found 1 models and no pair, expected --pair A,B");
+    ensemble_close(&s);
+}
+
 static void test_search_and_default(void)
 {
     struct ensemble s = {0};
@@ -248,6 +315,51 @@ static void test_refusals(void)
         {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
          "\"generate\": [30]}",
          "$.generate"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"pair\": [1, \"a\"]}",
+         "$.pair[0]"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"pair\": \"a\"}",
+         "$.pair"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"vqgan\": {\"path\": \"v\", \"size\": [256, 15]}}",
+         "$.vqgan.size[1]"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"vqgan\": {\"path\": \"v\", \"size\": [4097, 256]}}",
+         "$.vqgan.size[0]"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"vqgan\": {\"path\": \"v\", \"x\": 1}}",
+         "unknown field"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"vqgan\": {\"size\": [256, 256]}}",
+         "path"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"clip\": \"v\"}",
+         "$.clip"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"clip\": {\"path\": \"v\", \"x\": 1}}",
+         "unknown field"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"perceptual\": {}}",
+         "path"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"tokenizer\": [1]}",
+         "$.tokenizer"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"example\": 7}",
+         "$.example"},
+        {"{\"name\": \"n\", \"diffusers\": [5]}", "$.diffusers[0]"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": 5}]}",
+         "$.diffusers[0].path"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\", "
+         "\"prompt\": 5}]}",
+         "$.diffusers[0].prompt"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\", "
+         "\"prediction\": 5}]}",
+         "$.diffusers[0].prediction"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\", "
+         "\"prediction\": \"sample\"}]}",
+         "found \"sample\", expected epsilon or v_prediction"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ensemble s = {0};
@@ -282,6 +394,8 @@ int main(void)
         return 1;
     RUN(test_fields);
     RUN(test_selection);
+    RUN(test_selection_by_path);
+    RUN(test_how_many);
     RUN(test_search_and_default);
     RUN(test_refusals);
     RUN(test_paper);

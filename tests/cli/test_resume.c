@@ -251,7 +251,16 @@ static void test_hostile_journals(void)
                                         "{\"case\": 5, \"outcome\": {}}\n",
                                         "\x01\n",
                                         "{\"cell\": 1, \"sha256\": \"zz\"}\n",
-                                        "{\"weights\": 1e99, \"sha256\": 7}\n"};
+                                        "{\"weights\": 1e99, \"sha256\": 7}\n",
+                                        "{\"weights\": 3, \"file\": 0, \"sha256\": 7}\n",
+                                        "{\"weights\": 3} x\n",
+                                        "{\"weights\"\n",
+                                        "7\n",
+                                        "{\"cell\": 1, \"pixels_sha256\": \"z\"}\n",
+                                        "{\"cell\": 1, \"seconds\": -1}\n",
+                                        "{\"case\": 0, \"outcome\": 5}\n",
+                                        "{\"file\": \"a\", \"sha256\": \"z\"}\n",
+                                        "{\"file\": 5}\n"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct former_run f = {0};
         struct err e = {0};
@@ -262,8 +271,102 @@ static void test_hostile_journals(void)
         CHECK_STR(f.cells[0].state, "done");
         CHECK_STR(f.cells[1].state, "planned");
         CHECK(!former_run_file(&f, "../../x"));
+        CHECK_STR(former_run_weights(&f, 3, 0), "");
         former_run_close(&f);
     }
+}
+
+#define CELL "\"file\": \"images/000_a.png\", \"state\": \"done\""
+#define FILES "\"files\": [\"images.npy\"]"
+
+static void test_hostile_records(void)
+{
+    static const struct {
+        const char *record, *message; /* NULL: it is read */
+    } rows[] = {
+        {"{" FILES "}", NULL},
+        {"{" FILES ", \"format\": null, \"cells\": null, \"sums\": null}", NULL},
+        {"[]", "$: found an array of 0, expected an object"},
+        {"{}", "found no field \"files\""},
+        {"{" FILES ", \"format\": 2}", "$.format: found 2, expected at most 1"},
+        {"{" FILES ", \"format\": 0}", "$.format"},
+        {"{" FILES ", \"state\": 1}", "$.state"},
+        {"{\"files\": [\"/etc/passwd\"]}", "$.files[0]: found \"/etc/passwd\""},
+        {"{\"files\": [\"a\", \"../b\"]}", "expected a path inside the directory"},
+        {"{\"files\": [\"a//b\"]}", "$.files[0]"},
+        {"{\"files\": [\"./b\"]}", "$.files[0]"},
+        {"{\"files\": [\"\"]}", "$.files[0]"},
+        {"{\"files\": [7]}", "$.files[0]: found number 7"},
+        {"{\"files\": {}}", "$.files"},
+        {"{" FILES ", \"cells\": {}}", "$.cells"},
+        {"{" FILES ", \"cells\": [1]}", "$.cells[0]"},
+        {"{" FILES ", \"cells\": [{}]}", "found no field \"file\""},
+        {"{" FILES ", \"cells\": [{\"file\": \"../a\"}]}", "$.cells[0].file"},
+        {"{" FILES ", \"cells\": [{\"file\": \"a\"}]}", "\"state\""},
+        {"{" FILES ", \"cells\": [{" CELL ", \"sha256\": \"0\"}]}", "64 hexadecimal"},
+        {"{" FILES ", \"cells\": [{" CELL ", \"sha256\": 1}]}", "cells[0].sha256"},
+        {"{" FILES ", \"cells\": [{" CELL ", \"pixels_sha256\": "
+         "\"000000000000000000000000000000000000000000000000000000000000000g\"}]}",
+         "$.cells[0].pixels_sha256"},
+        {"{" FILES ", \"cells\": [{" CELL ", \"seconds\": -1}]}", "$.cells[0].seconds"},
+        {"{" FILES ", \"cases\": 5}", "$.cases"},
+        {"{" FILES ", \"cases\": [\"a\", \"..\"]}", "$.cases[1]"},
+        {"{" FILES ", \"optimize\": 5}", "$.optimize"},
+        {"{" FILES ", \"optimize\": [5]}", "$.optimize[0]"},
+        {"{" FILES ", \"optimize\": [{}]}", "\"case\""},
+        {"{" FILES ", \"cases\": [\"a\", \"b\"], \"optimize\": [{\"case\": \"b\"}]}",
+         NULL},
+        {"{" FILES ", \"cases\": [\"a\", \"b\"], \"optimize\": [{\"case\": \"b\"}, "
+         "{\"case\": \"a\"}]}",
+         "$.optimize[1]: found case \"a\", expected one that is listed, in the same "
+         "order"},
+        {"{" FILES ", \"sums\": 5}", "$.sums"},
+        {"{" FILES ", \"sums\": {\"../a\": \"\"}}", "leads outside the directory"},
+        {"{" FILES ", \"sums\": {\"a\": \"00\"}}", "64 hexadecimal"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct former_run f = {0};
+        struct err e = {0};
+        interrupted();
+        write_file("run/run.json", rows[i].record);
+        bool ok = former_run_open(&f, "run", &e);
+        CHECK_INT(ok, rows[i].message == NULL);
+        CHECK_HAS(ok ? "" : e.message, ok ? "" : "run/run.json: $");
+        CHECK_HAS(ok ? "" : e.message, ok ? "" : rows[i].message);
+        CHECK(ok || (e.code == ERR_INPUT && !f.state));
+        CHECK(!ok || !former_run_file(&f, "a"));
+        former_run_close(&f);
+    }
+}
+
+/* Removing follows no link, and takes what is gone for removed. */
+static void test_start_over(void)
+{
+    struct former_run f = {0};
+    struct err e = {0};
+    interrupted();
+    CHECK(system("mkdir outside && touch outside/x run/folder && ln -s ../outside "
+                 "run/link && mkdir run/checkpoints && touch "
+                 "run/checkpoints/000.safetensors.previous") == 0);
+    write_file("run/run.json", "{\"cases\": [\"000\"], \"files\": [\"link/x\", \"gone\", "
+                               "\"gone/y\", \"images/000_poster.png\"]}");
+    CHECK(former_run_open(&f, "run", &e) && former_run_remove(&f, "run", &e));
+    CHECK_STR(e.message, "");
+    former_run_close(&f);
+    CHECK(access("outside/x", F_OK) == 0 && access("run/folder", F_OK) == 0);
+    CHECK(access("run/images", F_OK) != 0 && access("run/checkpoints", F_OK) != 0);
+    CHECK(access("run/run.json", F_OK) != 0 && access("run/run.journal", F_OK) != 0);
+    CHECK(former_run_open(&f, "run", &e) && former_run_remove(&f, "run", &e));
+    CHECK(!f.state && !former_run_file(&f, "x"));
+
+    /* a folder of that name cannot be removed as a file */
+    interrupted();
+    CHECK(system("mkdir run/d && touch run/d/x") == 0);
+    write_file("run/run.json", "{\"files\": [\"d\"]}");
+    CHECK(former_run_open(&f, "run", &e) && !former_run_remove(&f, "run", &e));
+    CHECK_INT(e.code, ERR_OUTPUT);
+    CHECK_HAS(e.message, "run/d: cannot remove: Is a directory");
+    former_run_close(&f);
 }
 
 /* Locks */
@@ -360,6 +463,8 @@ int main(void)
     RUN(test_other_weights);
     RUN(test_other_machine);
     RUN(test_hostile_journals);
+    RUN(test_hostile_records);
+    RUN(test_start_over);
     RUN(test_lock);
     RUN(test_stop);
     char command[300];

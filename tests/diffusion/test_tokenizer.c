@@ -136,6 +136,20 @@ static void test_tokenizer_json(void)
          "found id 0, which is \"a\""},
         {TOKENIZER(VOCAB "\"merges\": []", "{\"content\": \"cat\"}"), "id"},
         {TOKENIZER("\"vocab\": {\"a\": 0}, \"merges\": []", ""), "startoftext"},
+        {TOKENIZER("\"vocab\": [], \"merges\": []", ""), "$.model.vocab"},
+        {TOKENIZER(VOCAB "\"merges\": {}", ""), "$.model.merges"},
+        {TOKENIZER(VOCAB "\"merges\": [[1, \"a\"]]", ""), "$.model.merges[0][0]"},
+        {TOKENIZER(VOCAB "\"merges\": [[\"a\", 1]]", ""), "$.model.merges[0][1]"},
+        {TOKENIZER(VOCAB "\"merges\": [\"\"]", ""), "$.model.merges[0]"},
+        {TOKENIZER(VOCAB "\"merges\": []", "5"), "$.added_tokens[0]"},
+        {TOKENIZER(VOCAB "\"merges\": []", "{\"id\": 1048576, \"content\": \"c\"}"),
+         "$.added_tokens[0].id"},
+        {TOKENIZER(VOCAB "\"merges\": []", "{\"id\": 5, \"content\": 5}"),
+         "$.added_tokens[0].content"},
+        {"{\"model\": {\"type\": 5}}", "$.model.type"},
+        {"{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"</w>\", " VOCAB
+         "\"merges\": []}}",
+         "added_tokens"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err e;
@@ -175,6 +189,33 @@ static void test_special_tokens_refused(void)
             NULL, NULL, "tokenizer_config.json", "found key \"9x\"");
     refused(vocab, merges, "{\"added_tokens_decoder\": {\"9\": {}}}", NULL, NULL,
             "tokenizer_config.json", "content");
+    static const char *const decoders[][2] = {
+        {"5", "added_tokens_decoder"},
+        {"{\"\": {\"content\": \"c\"}}", "found key \"\""},
+        {"{\"-1\": {\"content\": \"c\"}}", "found key \"-1\""},
+        {"{\"1048576\": {\"content\": \"c\"}}", "found key \"1048576\""},
+        {"{\"9\": 5}", "expected an object"},
+        {"{\"9\": {\"content\": \"c\", \"lstrip\": 5}}", "lstrip"},
+        {"{\"9\": {\"content\": \"c\", \"normalized\": 5}}", "normalized"},
+        {"{\"9\": {\"content\": \"c\", \"single_word\": true}}", "found true"},
+    };
+    for (size_t i = 0; i < sizeof decoders / sizeof *decoders; i++) {
+        char config[200];
+        snprintf(config, sizeof config, "{\"added_tokens_decoder\": %s}", decoders[i][0]);
+        refused(vocab, merges, config, NULL, NULL, "tokenizer_config.json",
+                decoders[i][1]);
+    }
+    refused(vocab, merges, "{\"bos_token\": {}}", NULL, NULL, "tokenizer_config.json",
+            "content");
+    refused(vocab, merges, "{\"bos_token\": {\"content\": \"a\", \"rstrip\": 1}}", NULL,
+            NULL, "tokenizer_config.json", "rstrip");
+    refused(vocab, merges, "{\"model_max_length\": \"x\"}", NULL, NULL,
+            "tokenizer_config.json", "model_max_length");
+    refused(vocab, merges, "{\"model_max_length\": 5000}", NULL, NULL,
+            "tokenizer_config.json", "found 5000, expected an integer 2..4096");
+    refused(vocab, merges, NULL, "5", NULL, "special_tokens_map.json", "object");
+    refused(vocab, merges, NULL, NULL, "[]", "added_tokens.json", "object");
+    refused(vocab, merges, NULL, NULL, "{\"c\": \"x\"}", "added_tokens.json", "$.c");
 }
 
 static void encodes_to(const struct tokenizer *t, const char *prompt,
@@ -219,6 +260,52 @@ static void test_padding_and_added_tokens(void)
     CHECK_INT(tokenizer_vocab_size(t), 12);
     encodes_to(t, "", (int64_t[]){7, 8, 5, 5}, 4);
     encodes_to(t, "a!<cat>b<|endoftext|>", (int64_t[]){7, 2, 5, 11, 3, 8, 8, 5}, 8);
+    tokenizer_free(t);
+}
+
+/* Words of CLIP's expression: letters, one digit, contractions, other signs. */
+static void test_words(void)
+{
+    static const char signs[] =
+        "{\"a\": 0, \"a</w>\": 1, \"1</w>\": 2, \"'\": 3, \"s</w>\": 4, \"'s</w>\": 5, "
+        "\"<</w>\": 6, \"!</w>\": 9, \"!\": 10, \"'</w>\": 11, " SPECIALS "}";
+    static const struct {
+        const char *prompt;
+        int length;
+        int64_t ids[8];
+    } rows[] = {
+        {"a\xC2\xA0\xE2\x80\x83 \xE3\x80\x80\xE1\x9A\x80\xC2\x85\xE2\x80\xA8\n a",
+         4,
+         {7, 1, 1, 8}},
+        {"\xE2\x80\xA9\xE2\x80\xAF\xE2\x81\x9F"
+         "a",
+         3,
+         {7, 1, 8}},
+        {"a11", 5, {7, 1, 2, 2, 8}},
+        {"a's", 4, {7, 1, 5, 8}},
+        {"a''", 5, {7, 1, 3, 11, 8}},
+        {"a!!1!", 7, {7, 1, 10, 9, 2, 9, 8}},
+        {"'sa", 4, {7, 5, 1, 8}},
+    };
+    struct err e;
+    struct tokenizer *t = load(signs, "' s</w>\n", NULL, NULL, NULL, &e);
+    CHECK_STR(e.message, "");
+    for (size_t i = 0; t && i < sizeof rows / sizeof *rows; i++)
+        encodes_to(t, rows[i].prompt, rows[i].ids, rows[i].length);
+    tokenizer_free(t);
+}
+
+static void test_padding_with_zero(void)
+{
+    struct err e;
+    struct tokenizer *t = load(vocab, merges, NULL, NULL, NULL, &e);
+    CHECK(t);
+    if (!t)
+        return;
+    tokenizer_set_padding(t, true);
+    encodes_to(t, "b", (int64_t[]){7, 3, 8, 0, 0}, 5);
+    tokenizer_set_padding(t, false);
+    encodes_to(t, "b", (int64_t[]){7, 3, 8, 8, 8}, 5);
     tokenizer_free(t);
 }
 
@@ -321,6 +408,8 @@ int main(void)
     RUN(test_special_tokens_refused);
     RUN(test_tolerated);
     RUN(test_padding_and_added_tokens);
+    RUN(test_words);
+    RUN(test_padding_with_zero);
     RUN(test_unlimited_length_is_clips);
     RUN(test_unknown_bytes);
     RUN(test_cutting);

@@ -12,6 +12,9 @@ STATUSES = {"allocate": {5}, "open": {3, 4}, "read": {3}, "write": {4}, "flush":
             "rename": {4}, "close": {4}, "folder": {4}, "look": {3, 4}}
 
 
+HANGS = 600  # seconds after which a run counts as one that does not end
+
+
 def commands(ensemble, folder):
     """The commands at their smallest, as argument lists without --out; merge joins shards
     that are made here."""
@@ -30,11 +33,12 @@ def commands(ensemble, folder):
 def prepare(server, work, folder):
     """Runs that nothing disturbs; returns how often each makes each kind of call."""
     for i in range(2):
-        made = server.run(*work["generate"], "--shard", f"{i}/2", "--out", folder / f"shard{i}")
+        made = server.run(*work["generate"], "--shard", f"{i}/2", "--out", folder / f"shard{i}",
+                          seconds=HANGS)
         assert made.returncode == 0, made.stderr
     calls = {}
     for name, arguments in work.items():
-        result = server.run(*arguments, "--out", folder / name)
+        result = server.run(*arguments, "--out", folder / name, seconds=HANGS)
         assert result.returncode == 0, result.stderr
         calls |= {(name, kind): result.calls[kind] for kind in KINDS if result.calls[kind]}
     return calls
@@ -55,7 +59,7 @@ def choose(calls, count):
 def judge(server, arguments, out, reference, kind, call, how):
     """Runs with that fault and goes on without it; what is wrong, in words, or None."""
     command = [*arguments, "--out", out]
-    result = server.run(*command, fault=f"{kind} {call} {how}")
+    result = server.run(*command, fault=f"{kind} {call} {how}", seconds=HANGS)
     errors = sum(line.startswith("diffens: error: ") for line in result.stderr.splitlines())
     if result.returncode not in STATUSES[kind] | {0}:
         return f"exit status {result.returncode}: {result.stderr[-500:]}"
@@ -71,7 +75,8 @@ def judge(server, arguments, out, reference, kind, call, how):
             return f"{name} is not whole"
         if path.suffix == ".csv" and not whole[name].startswith(path.read_bytes()):
             return f"{name} is not the table's beginning"
-    again = server.run(*command, *([] if command[0] == "merge" else ["--resume"]))
+    again = server.run(*command, *([] if command[0] == "merge" else ["--resume"]),
+                       seconds=HANGS)
     if again.returncode != 0:
         return f"going on: exit status {again.returncode}: {again.stderr[-500:]}"
     wrong = differences(out, reference)
@@ -97,6 +102,7 @@ def stress(server, ensemble, folder, count, say=lambda line: None):
 def hiccups(server, ensemble, folder):
     """Reads and writes that are short and interrupted, and opens that are, change nothing."""
     for name, arguments in commands(ensemble, folder).items():
-        result = server.run(*arguments, "--out", folder / f"{name}-hiccup", fault="hiccup")
+        result = server.run(*arguments, "--out", folder / f"{name}-hiccup", fault="hiccup",
+                            seconds=HANGS)
         assert result.returncode == 0, result.stderr
         assert differences(folder / f"{name}-hiccup", folder / name) == []

@@ -1,6 +1,7 @@
 /* test_image.c: pictures, their texts, and the image tensor. */
 #include "check.h"
 #include "diffens/image.h"
+#include "io/exif.h"
 #include "io/png.h"
 #include "unit/files.h"
 
@@ -71,6 +72,53 @@ static void test_texts(void)
     image_free(&image);
 }
 
+/* A chunk of a PNG of one pixel, and what reading its text "k" says. */
+static void test_texts_refused(void)
+{
+    static const struct {
+        const char type[5];
+        const char *data;
+        size_t size;
+        const char *message; /* NULL: it is read, and is "x" */
+    } rows[] = {
+        {"tEXt", "k\0x", 3, NULL},
+        {"iTXt", "k\0\0\0\0\0x", 7, NULL},
+        {"iTXt", "k\0\0\0de\0wort\0x", 13, NULL},
+        {"tEXt", "k\0x\0", 4, "found a NUL in a tEXt chunk"},
+        {"zTXt", "k\0\0x", 4, "found a compressed zTXt chunk, expected plain"},
+        {"iTXt", "k\0\1\0\0\0x", 7, "found a compressed iTXt chunk, expected plain"},
+        {"iTXt", "k\0\0\0\0", 5, "found a short iTXt chunk"},
+        {"iTXt", "k\0\0\0de", 6, "found a short iTXt chunk"},
+        {"iTXt", "k\0\0\0de\0wort", 11, "found a short iTXt chunk"},
+        {"iTXt", "k\0\0\0\0\0\xff", 7, "found an iTXt chunk that is not UTF-8"},
+        {"iTXt", "k\0\0\0\0\0x\0", 8, "found an iTXt chunk that is not UTF-8"},
+        {"tEXt", "k", 1, "found no text \"k\""},
+        {"tEXt", "kk\0x", 4, "found no text \"k\""},
+        {"quIc", "k\0x", 3, "found no text \"k\""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct str png = {0};
+        struct err e = {0};
+        const char *t = rows[i].type;
+        str_add_bytes(&png, "\x89PNG\r\n\x1a\n", 8);
+        size_t begin = png_begin_chunk(&png, PNG_TYPE('I', 'H', 'D', 'R'));
+        str_add_bytes(&png, "\0\0\0\1\0\0\0\1\x8\2\0\0\0", 13);
+        png_end_chunk(&png, begin);
+        begin = png_begin_chunk(&png, PNG_TYPE(t[0], t[1], t[2], t[3]));
+        str_add_bytes(&png, rows[i].data, rows[i].size);
+        png_end_chunk(&png, begin);
+        png_end_chunk(&png, png_begin_chunk(&png, PNG_TYPE('I', 'E', 'N', 'D')));
+        const char *path = write_file("k.png", png.bytes, png.size);
+        char *text = image_read_png_text(path, "k", &e);
+        if (rows[i].message)
+            CHECK_HAS(e.message, rows[i].message);
+        else
+            CHECK_STR(text, "x");
+        free(text);
+        str_free(&png);
+    }
+}
+
 static bool read_bytes(const void *bytes, size_t size, struct err *e)
 {
     struct image image = {0};
@@ -123,6 +171,46 @@ static void test_formats_refused(void)
         CHECK(!read_bytes(rows[i].bytes, rows[i].size, &e));
         CHECK_INT(e.code, ERR_INPUT);
         CHECK_HAS(e.message, rows[i].message);
+    }
+}
+
+/* EXIF data of one entry, and what they say. */
+static void test_exif(void)
+{
+#define ENTRY "\x01\x12\0\3\0\0\0\1\0\6\0\0"
+    static const struct {
+        const char *bytes;
+        size_t size;
+        int orientation;
+    } rows[] = {
+        {"Exif\0\0MM\0*\0\0\0\x8\0\1" ENTRY, 28, 6},
+        {"Exif\0\0II*\0\x8\0\0\0\1\0\x12\1\3\0\1\0\0\0\x8\0\0\0", 28, 8},
+        {"Exif\0\0MM\0*\0\0\0\x8\0\2\x01\x11\0\3\0\0\0\1\0\6\0\0" ENTRY, 40, 6},
+        {"Exif\0\0MM\0*\0\0\0\x8\0\1", 16, 1},       /* the entry is missing */
+        {"Exif\0\0MM\0*\0\0\1\0\0\1" ENTRY, 28, 1},  /* the folder lies outside */
+        {"Exif\0\0MM\0*\0\0\0\x8\0\0" ENTRY, 28, 1}, /* it has no entry */
+        {"Exif\0\0MM\0*\0\0\0\x8\0\1\x01\x12\0\4\0\0\0\1\0\6\0\0", 28, 1},
+        {"Exif\0\0MM\0*\0\0\0\x8\0\1\x01\x12\0\3\0\0\0\1\0\x9\0\0", 28, 1},
+        {"Exif\0\0MM\0*\0\0\0\x8\0\1\x01\x12\0\3\0\0\0\1\0\0\0\0", 28, 1},
+        {"Exif\0\0MM*\0\0\0\0\x8\0\1" ENTRY, 28, 1},
+        {"exif\0\0MM\0*\0\0\0\x8\0\1" ENTRY, 28, 1},
+        {"Exif\0\0MM\0*\0", 11, 1},
+    };
+#undef ENTRY
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t jpeg[64] = {0xFF, 0xD8, 0xFF, 0xE1, 0, (uint8_t)(rows[i].size + 2)};
+        memcpy(jpeg + 6, rows[i].bytes, rows[i].size);
+        memcpy(jpeg + 6 + rows[i].size, "\xFF\xDA\0\2", 4);
+        CHECK_INT(exif_orientation(jpeg, 10 + rows[i].size), rows[i].orientation);
+        jpeg[3] = 0xE2; /* another segment */
+        CHECK_INT(exif_orientation(jpeg, 10 + rows[i].size), 1);
+        jpeg[3] = 0xE1;
+        jpeg[5]++; /* the next segment does not begin where it should */
+        CHECK_INT(exif_orientation(jpeg, 10 + rows[i].size), rows[i].orientation);
+        jpeg[5] = 1; /* less than itself */
+        CHECK_INT(exif_orientation(jpeg, 10 + rows[i].size), 1);
+        jpeg[5] = 0xFF; /* longer than the file */
+        CHECK_INT(exif_orientation(jpeg, 10 + rows[i].size), 1);
     }
 }
 
@@ -255,10 +343,61 @@ static void test_tensor_round_trip(void)
     image_free(&image);
 }
 
+static void test_tensor_reopened(void)
+{
+    struct image_tensor t = {0};
+    struct image image = {0}, again = {0};
+    struct err e = {0};
+    char path[300];
+    snprintf(path, sizeof path, "%s", in_dir("r.npy"));
+    CHECK(!image_new(&image, 0, 4, &e) && !image_new(&image, 4, -1, &e));
+    CHECK_INT(e.code, ERR_BUG);
+    e = (struct err){0};
+    CHECK(!image_tensor_reopen(&t, path, &e));
+    CHECK_HAS(e.message, "r.npy: open: No such file");
+    e = (struct err){0};
+    CHECK(image_tensor_create(&t, path, 1, 1, 4, 8, &e) && image_tensor_close(&t, &e));
+    CHECK(image_new(&image, 8, 4, &e));
+    fill(&image, 3);
+    CHECK(image_tensor_reopen(&t, path, &e));
+    CHECK(image_tensor_write(&t, 0, 0, &image, &e) && image_tensor_close(&t, &e));
+    CHECK(image_tensor_reopen(&t, path, &e));
+    CHECK(image_tensor_read(&t, 0, 0, &again, &e) && same(&image, &again));
+    CHECK(!image_tensor_read(&t, -1, 0, &again, &e));
+    CHECK(!image_tensor_read(&t, 0, -1, &again, &e));
+    image.height = 3;
+    CHECK(!image_tensor_write(&t, 0, 0, &image, &e));
+    CHECK_INT(e.code, ERR_BUG);
+    e = (struct err){0};
+    CHECK_INT(truncate(path, 150), 0);
+    CHECK(!image_tensor_read(&t, 0, 0, &again, &e) && !again.rgb);
+    CHECK_HAS(e.message, "r.npy: found end of file at byte 150");
+    image_tensor_close(&t, &e);
+
+    /* for writing it is not followed through a link */
+    e = (struct err){0};
+    CHECK(image_tensor_create(&t, path, 1, 1, 4, 8, &e) && image_tensor_close(&t, &e));
+    CHECK_INT(symlink("r.npy", in_dir("link.npy")), 0);
+    CHECK(!image_tensor_reopen(&t, in_dir("link.npy"), &e));
+    CHECK_INT(e.code, ERR_OUTPUT);
+    CHECK_HAS(e.message, "link.npy: open for writing: Too many levels");
+    image_free(&image);
+}
+
 static void test_tensor_create_refused(void)
 {
     struct image_tensor t;
     struct err e = {0};
+    CHECK(!image_tensor_create(&t, in_dir("c.npy"), 1, 0, 64, 64, &e));
+    CHECK_HAS(e.message, "c.npy: found 1 x 0 x 64 x 64 x 3 bytes, expected at least one");
+    e = (struct err){0};
+    CHECK(!image_tensor_create(&t, in_dir("c.npy"), 1, 1, 64, 16385, &e));
+    CHECK_INT(e.code, ERR_USAGE);
+    CHECK_HAS(e.hint, "--limit image-side=");
+    e = (struct err){0};
+    CHECK(!image_tensor_create(&t, in_dir("c.npy"), 1ll << 40, 1ll << 40, 64, 64, &e));
+    CHECK_INT(e.code, ERR_USAGE);
+    e = (struct err){0};
     CHECK(!image_tensor_create(&t, in_dir("c.npy"), INT64_MAX / 2, 4, 64, 64, &e));
     CHECK_INT(e.code, ERR_USAGE);
     e = (struct err){0};
@@ -315,6 +454,29 @@ static void test_npy_headers(void)
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 99999, 1, 3), }", 0,
          "with H and W 1..16384"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (1 2), }", 0, "',' or ')'"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 0, 1, 1, 3), }", 0,
+         "shape: found (1, 0, 1, 1, 3)"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 0, 1, 3), }", 0,
+         "shape: found (1, 2, 0, 1, 3)"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 1, 0, 3), }", 0,
+         "shape: found (1, 2, 1, 0, 3)"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 9223372036854775807, 9, "
+         "9, 3), }",
+         0, "shape: found (1, 9223372036854775807"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (6148914691236517205, 1, 1, "
+         "1, 3), }",
+         0, "shape: found (6148914691236517205"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (4074457345618258603, 1, 1, "
+         "1, 3), }",
+         0, "shape: found (4074457345618258603"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 1, 16385, 3), }", 0,
+         "with H and W 1..16384"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (), }", 0, "shape: found ()"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", 0,
+         "shape: found (1)"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
+         "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0), }",
+         0, "expected at most 32 dimensions"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (1,", 0, "an integer"},
         {"{'descr': '|u1', 'fortran_order': False}", 0, "found a key missing"},
         {"{'descr': '|u1', 'descr': '|u1'}", 0, "found the key \"descr\""},
@@ -379,6 +541,9 @@ int main(void)
 {
     RUN(test_png_round_trip);
     RUN(test_texts);
+    RUN(test_texts_refused);
+    RUN(test_exif);
+    RUN(test_tensor_reopened);
     RUN(test_formats_refused);
     RUN(test_png_refused);
     RUN(test_png_every_cut_and_flip_is_seen);

@@ -62,6 +62,11 @@ static void test_refused(void)
         {"\"\\ud800\\u0041\"", "half of a surrogate pair"},
         {"\"\\udc00\\ud800\"", "half of a surrogate pair"},
         {"\"\\ud800\\ud800\"", "half of a surrogate pair"},
+        {"\"\\ud800\\ue000\"", "half of a surrogate pair"},
+        {"\"\\ud800x\"", "half of a surrogate pair"},
+        {"\"\\ud800\\n\"", "half of a surrogate pair"},
+        {"\"\\ud800\\u12G4\"", "found 'G', expected four hexadecimal digits"},
+        {"1E", "expected a digit"},
         {"\"\xff\"", "found '\\xFF', expected UTF-8"},
         {"\"\xed\xa0\x80\"", "expected UTF-8"},
         {"\"\xc3", "expected UTF-8"},
@@ -228,10 +233,48 @@ static void test_getters(void)
     json_free(&d);
 }
 
+static void test_getters_of_other_kinds(void)
+{
+    static const char *const known[] = {"i"};
+    struct json_document d;
+    struct err e;
+    const struct json *out;
+    const char *s;
+    int64_t i;
+    double x;
+    bool b;
+    CHECK(parse(&d, "{\"arr\": [1, 2, 3], \"s\": \"x\", \"yes\": true}", &e));
+    const struct json *r = d.root, *arr = json_get(r, "arr");
+    CHECK(!json_get(arr, "k") && !json_at(r, 0) && !json_at(arr, 3));
+    REFUSED(config_as_array(arr, 4, SIZE_MAX, &e), "expected an array of at least 4");
+    REFUSED(config_as_array(arr, 0, 2, &e), "expected an array of 0 to 2");
+    REFUSED(config_as_array(r, 0, SIZE_MAX, &e), "expected an array");
+    REFUSED(config_may_object(arr, "k", &out, &e), "expected an object");
+    REFUSED(config_may_array(arr, "k", 0, 1, &out, &e), "expected an object");
+    REFUSED(config_may_int(arr, "k", 0, 1, &i, &e), "expected an object");
+    REFUSED(config_may_double(arr, "k", 0, 1, &x, &e), "expected an object");
+    REFUSED(config_may_bool(arr, "k", &b, &e), "expected an object");
+    REFUSED(config_may_string(arr, "k", &s, &e), "expected an object");
+    REFUSED(config_only(arr, known, 1, &e), "expected an object");
+    REFUSED(config_need_object(r, "none", &out, &e), "found no field \"none\"");
+    REFUSED(config_need_array(r, "none", 0, 1, &out, &e), "found no field");
+    REFUSED(config_need_double(r, "none", 0, 1, &x, &e), "found no field");
+    REFUSED(config_need_bool(r, "none", &b, &e), "found no field");
+    REFUSED(config_need_string(r, "none", &s, &e), "found no field");
+    REFUSED(config_may_object(r, "s", &out, &e), "$.s: found string");
+    REFUSED(config_may_bool(r, "s", &b, &e), "$.s: found string");
+    REFUSED(config_as_string(json_get(r, "yes"), &s, &e), "found true");
+    json_free(&d);
+    CHECK(parse(&d, "[false, null]", &e));
+    REFUSED(config_as_string(json_at(d.root, 0), &s, &e), "$[0]: found false");
+    json_free(&d);
+}
+
 static void test_file_names(void)
 {
-    static const char *const bad[] = {"\"\"",     "\".\"",      "\"..\"",    "\"a/b\"",
-                                      "\"/etc\"", "\"..\\/x\"", "\"a\\nb\"", "5"};
+    static const char *const bad[] = {"\"\"",      "\".\"",    "\"..\"",
+                                      "\"a/b\"",   "\"/etc\"", "\"..\\/x\"",
+                                      "\"a\\nb\"", "5",        "\"a\\u007f\""};
     struct json_document d;
     struct err e;
     const char *name;
@@ -243,6 +286,15 @@ static void test_file_names(void)
     CHECK(parse(&d, "\"model-00001-of-00002.safetensors\"", &e));
     CHECK(config_as_file_name(d.root, &name, &e));
     json_free(&d);
+
+    for (int size = 255; size <= 256; size++) {
+        char text[300] = "\"";
+        memset(text + 1, 'a', (size_t)size);
+        text[size + 1] = '"';
+        CHECK(parse(&d, text, &e));
+        CHECK_INT(config_as_file_name(d.root, &name, &e), size == 255);
+        json_free(&d);
+    }
 }
 
 static void test_read_limits(void)
@@ -278,6 +330,11 @@ static void test_scan_skip(void)
     CHECK(json_scan_next(&s, &t, &e) && t.kind == JSON_TOKEN_CLOSE_OBJECT);
     CHECK(json_scan_next(&s, &t, &e) && t.kind == JSON_TOKEN_END);
     CHECK(json_scan_next(&s, &t, &e) && t.kind == JSON_TOKEN_END);
+
+    char cut[] = "[1,{\"b\":[2";
+    json_scan_begin(&s, cut, sizeof cut - 1);
+    CHECK(json_scan_next(&s, &t, &e) && !json_scan_skip(&s, &t, &e));
+    CHECK_HAS(e.message, "found end of file");
 }
 
 static void write_sample(struct json_writer *w)
@@ -350,6 +407,7 @@ int main(void)
     RUN(test_many_values);
     RUN(test_tree);
     RUN(test_getters);
+    RUN(test_getters_of_other_kinds);
     RUN(test_file_names);
     RUN(test_read_limits);
     RUN(test_scan_skip);

@@ -40,6 +40,7 @@ static void test_values(void)
         P("X\1\0\0\0x.", "\"x\""),
         P("\x8D\1\0\0\0\0\0\0\0x.", "\"x\""),
         P("C\1x.", "bytes"),
+        P("B\1\0\0\0x.", "bytes"),
         P(").", "a tuple of 0"),
         P("NN\x86.", "a tuple of 2"),
         P("(NNNNt.", "a tuple of 4"),
@@ -131,6 +132,8 @@ static void test_programs_refused(void)
         P("NNb.", "found None, expected an object to give a state to"),
         P("ca\nb\n}b.", "found the global a.b, expected an object"),
         P("NN\x93.", "found a global whose names are not texts"),
+        P("U\1aN\x93.", "found a global whose names are not texts"),
+        P("\x80", "byte 0: opcode 0x80: found the end of the pickle, expected 1 bytes"),
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct pickle p;
@@ -175,6 +178,62 @@ static void test_limits(void)
     check_repeated("N", "]0", 2, 3000000, ".", "found values of more than");
 }
 
+static const char every_kind[] =
+    "\x80\x04(}\x94(K\1M\2\2J\3\0\0\0\x8a\1\4G?\xf0\0\0\0\0\0\0U\1aX\1\0\0\0bC\1c"
+    "\x8a\x09\0\0\0\0\0\0\0\x80\0\x88N)u](NNe\x8f(N\x90(N\x91NN\x86(NNl(NNd"
+    "cos\nsystem\nq\1)Rh\1)\x81}b\x8c\2os\x8c\6system\x93U\1kQ\x94(NN1t.";
+
+static void test_every_cut(void)
+{
+    struct pickle p;
+    size_t size = sizeof every_kind - 1;
+    for (size_t cut = 0; cut <= size; cut++) {
+        struct err e = {0};
+        bool ok = pickle_read(&p, every_kind, cut, pickle_budget(cut), &e);
+        CHECK_INT(ok, cut == size);
+        CHECK(ok || e.code == ERR_INPUT);
+        pickle_free(&p);
+    }
+}
+
+/* Behind a text that leaves less and less of the memory that it may have. */
+static void test_out_of_its_memory(void)
+{
+    enum { BUDGET = 1 << 16, NEEDED = 8192 };
+    static uint8_t bytes[BUDGET + sizeof every_kind + 8];
+    size_t refused = 0;
+    for (size_t text = BUDGET - NEEDED; text < BUDGET; text += 16) {
+        struct pickle p;
+        struct err e = {0};
+        memcpy(bytes, (uint8_t[]){'X', (uint8_t)text, (uint8_t)(text >> 8), 0, 0}, 5);
+        memset(bytes + 5, 'x', text);
+        bytes[5 + text] = '0';
+        memcpy(bytes + 6 + text, every_kind, sizeof every_kind);
+        bool ok = pickle_read(&p, bytes, 6 + text + sizeof every_kind - 1, BUDGET, &e);
+        if (!ok)
+            CHECK_HAS(e.message, "found values of more than 65536 bytes");
+        CHECK(ok || strstr(e.hint, "--limit pickle-values="));
+        refused += !ok;
+        pickle_free(&p);
+    }
+    CHECK(refused > 50 && refused < NEEDED / 16);
+}
+
+static void test_long_ones_are_cut(void)
+{
+    struct pickle p;
+    struct err e = {0};
+    limit_set(LIMIT_PICKLE_BYTES, 3);
+    CHECK(!pickle_read(&p, "\x80\2N.", 4, pickle_budget(4), &e) && p.truncated);
+    CHECK_HAS(e.message, "byte 3: found the end of the pickle");
+    limit_set(LIMIT_PICKLE_BYTES, 0);
+    limit_set(LIMIT_PICKLE_VALUES, 100);
+    CHECK_INT(pickle_budget(1000), 100);
+    limit_set(LIMIT_PICKLE_VALUES, limit_table[LIMIT_PICKLE_VALUES].initial + 1);
+    CHECK_INT(pickle_budget(1000), limit_of(LIMIT_PICKLE_VALUES));
+    limit_set(LIMIT_PICKLE_VALUES, 0);
+}
+
 static void test_lookups(void)
 {
     static const char bytes[] = "}(U\1aK\1U\1bK\2U\1aK\3K\5K\4u.";
@@ -198,6 +257,9 @@ int main(void)
     RUN(test_values);
     RUN(test_programs_refused);
     RUN(test_limits);
+    RUN(test_every_cut);
+    RUN(test_out_of_its_memory);
+    RUN(test_long_ones_are_cut);
     RUN(test_lookups);
     return CHECK_EXIT();
 }
