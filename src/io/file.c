@@ -23,8 +23,6 @@ static const char *kind_of(mode_t mode)
         return "a directory";
     if (S_ISFIFO(mode))
         return "a FIFO";
-    if (S_ISSOCK(mode))
-        return "a socket";
     return "a device";
 }
 

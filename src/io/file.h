@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Opens a regular file for reading (close-on-exec) and says how long it is. -1 with
- * ERR_INPUT: missing, unreadable, or a directory, FIFO, device or socket. */
+ * ERR_INPUT: missing, unreadable, or a directory, FIFO or device. */
 int file_open(const char *path, uint64_t *size, struct err *e);
 
 /* Accepts -1. */

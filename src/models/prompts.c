@@ -179,11 +179,10 @@ static bool fail_row(const struct json *row, const struct prompts_source *source
                      row->size, source->models);
 }
 
+/* `row` is an array (check_rows()). */
 static bool read_matrix_row(struct prompts *p, const struct prompts_source *source,
                             int64_t n, const struct json *row, struct err *e)
 {
-    if (!config_as_array(row, 0, SIZE_MAX, e))
-        return false;
     bool ensemble = row_is_ensemble(source, row->size);
     if (!ensemble && row->size != (size_t)source->models)
         return fail_row(row, source, e);

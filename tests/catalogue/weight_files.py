@@ -210,6 +210,48 @@ ROWS = [
     weights("arguments of a tensor", r'tensor "a".*found (0 arguments|None)', *(
         f.checkpoint(f.dict_of(a=f.called("torch._utils", "_rebuild_tensor_v2", *arguments)))
         for arguments in ((), (b"N",) * 4))),
+    weights("views that overflow", NAME + r".*(overflows|storage)", *(
+        tensor(size=size, stride=(2**63 - 1,) * 2, offset=offset) for size, offset in (
+            ((4, 1), 0), ((3, 2), 0), ((3, 1), 2**63 - 1)))),
+    weights("a view larger than its storage", NAME + r".*400 bytes expanded|1600 bytes expanded",
+            tensor(size=(100, 4), stride=(0, 1))),
+    weights("sizes that are none", NAME + r".*expected (sizes and strides|a storage and)", *(
+        f.checkpoint(f.dict_of(a=f.called("torch._utils", "_rebuild_tensor_v2", *values)))
+        for values in ((f.storage(), f.integer(0), b"N", b")"), (f.storage(), f.integer(0), b")",
+                       f.tuple_of(b"N")), (f.storage(), b"N", b")", b")"), (b"N",) * 4))),
+    weights("too many arguments", NAME + ".*found 8 arguments, expected 4", tensor(more=b"NN")),
+    weights("an old tensor behind its storage", NAME + ".*storage",
+            tensor(function="_rebuild_tensor", offset=1)),
+    weights("a type that is none", NAME + ".*found the type .*expected one of",
+            tensor(function="_rebuild_tensor_v3", more=b"ctorch\nqint8\n"),
+            tensor(function="_rebuild_tensor_v3", more=b"N"),
+            tensor(of=f.storage(kind="torch.storage\nUntypedStorage", elements=48))),
+    weights("two types in a storage", r'tensor "b".*found (F32|I32) and (F32|I32) in one storage',
+            f.checkpoint(f.dict_of(a=f.tensor(), b=f.tensor(of=f.storage(
+                kind="torch\nIntStorage"))))),
+    weights("a storage that is none", NAME + r'.*found the storage .*expected \("storage", type',
+            *(tensor(of=of) for of in (
+                f.tuple_of(f.text("storage")) + b"Q", b"NQ",
+                f.tuple_of(f.text("x"), b"N", f.text("0"), b"N", f.integer(12)) + b"Q",
+                f.tuple_of(b"N", b"N", f.text("0"), b"N", f.integer(12)) + b"Q",
+                f.tuple_of(f.text("storage"), b"N", b"N", b"N", f.integer(12)) + b"Q",
+                f.tuple_of(f.text("storage"), b"N", f.text("0"), b"N", b"N") + b"Q",
+                f.storage(elements=-1), f.storage(more=b"NN")))),
+    weights("a view of a storage", NAME + ".*found a view of a storage",
+            tensor(of=f.storage(more=b"K\1"))),
+    weights("a name that is none", r"found a tensor under .*expected a name of 1..1024 bytes", *(
+        f.checkpoint(b"}(" + name + f.tensor() + b"u") for name in (
+            f.text(""), b"K\5", b"X\1\0\0\0\xff", f.text("a\0b"), f.text("n" * 1025)))),
+    weights("a parameter of nothing", NAME + ".*expected a dense tensor",
+            *(f.checkpoint(f.dict_of(a=f.called(*call))) for call in (
+                ("torch._utils", "_rebuild_parameter"), ("torch._utils",
+                 "_rebuild_parameter_with_state"), ("torch._tensor", "_rebuild_from_type_v2")))),
+    weights("a storage twice", r'a/data/0|storage "?0"?',
+            checkpoint(more=[("a/data/0", f.ZEROS)])),
+    weights("an entry with a long name", "found too long a name",
+            checkpoint(more=[("a/data/" + "1" * 5000, b"")])),
+    weights("ZIP64 fields", r"a/data/0.*found", *(checkpoint(extras={"a/data/0": extra}) for extra in (
+        b"", b"\1\0\4\0aaaa", b"\7\0\2\0xx", b"\7\0\xff\xff", b"\1\0\x10\0" + bytes(8)))),
     weights("storage missing", r'storage.*"?7"?', tensor(of=f.storage("7"))),
     weights("storage of another size", r'48|40', f.checkpoint(GOOD, data=bytes(40)),
             tensor(of=f.storage(elements=13))),
@@ -223,9 +265,15 @@ ROWS = [
             f.checkpoint(b"](" + GOOD + b"e")),
     weights("before 1.6: magic", r"magic", f.legacy(GOOD, magic=f.integer(5)), f.legacy(
         GOOD, magic=f.called("os", "system", f.text("touch ran"))), b"\x80\x02}."),
-    weights("before 1.6: version", r"protocol version.*1001", f.legacy(GOOD, version=b"K\5")),
+    weights("before 1.6: another magic", r"magic", f.legacy(GOOD, magic=b"\x8a\x0a" + b"1" * 10),
+            f.legacy(GOOD, magic=b"\x8a\x0b" + b"1" * 11)),
+    weights("before 1.6: version", r"protocol version.*1001", f.legacy(GOOD, version=b"K\5"),
+            f.legacy(GOOD, version=f.text("1001"))),
     weights("before 1.6: system", r"little_endian", f.legacy(
-        GOOD, system=f.dict_of(little_endian=b"\x89"))),
+        GOOD, system=f.dict_of(little_endian=b"\x89")), f.legacy(GOOD, system=b"]"),
+        f.legacy(GOOD, system=f.dict_of(little_endian=b"K\1"))),
+    weights("before 1.6: keys", r"storage keys: found .*(expected a list|does not name)",
+            f.legacy(GOOD, keys=b"}"), f.legacy(GOOD, keys=b"](K\0e"), f.legacy(GOOD, keys="7")),
     weights("before 1.6: storages", r'storage|behind', f.legacy(GOOD, keys=("0", "1")),
             f.legacy(GOOD, elements=13), f.legacy(GOOD, data=f.ZEROS[:-1]),
             f.legacy(GOOD, data=f.ZEROS + b"x"), f.legacy(GOOD, elements=-1)),

@@ -56,6 +56,29 @@ static void test_looks(void)
     CHECK(!is_remembered());
 }
 
+static void test_damaged(void)
+{
+    static const char *const texts[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"format\": 1}",
+        "{\"format\": 1, \"files\": []}",
+        "{\"format\": 1, \"files\": {\"f\": 5}}",
+        "{\"format\": 1, \"files\": {\"f\": [5, 1, 1, 1, 1]}}",
+        "{\"format\": 1, \"files\": {\"f\": [\"\", \"1\", 1, 1, 1]}}",
+        "{\"format\": 1, \"files\": {\"f\": [\"\", 1, 1.5, 1, 1]}}",
+        "{\"format\": 1, \"files\": {\"f\": [\"\", 1, 1, null, 1]}}",
+        "{\"format\": 1, \"files\": {\"f\": [\"\", 1, 1, 1, -1]}}",
+        "{\"format\": 1, \"files\": {\"f\": [\"\", 1, 1, 1, 1]}}",
+    };
+    write_file("f", "first", 5);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        write_file(RUN_HASHES, texts[i], strlen(texts[i]));
+        CHECK(!is_remembered());
+    }
+}
+
 /* It may have changed once more in the tick in which the index was written. */
 static void test_the_same_tick(void)
 {
@@ -103,6 +126,7 @@ static void test_the_last_word_counts(void)
 int main(void)
 {
     RUN(test_looks);
+    RUN(test_damaged);
     RUN(test_the_same_tick);
     RUN(test_the_last_word_counts);
     remove_dir();

@@ -2,6 +2,7 @@
 #include "base/stop.h"
 #include "run/directory.h"
 #include "run/former.h"
+#include "run/journal.h"
 #include "run/lock.h"
 #include "run/record.h"
 
@@ -339,6 +340,21 @@ static void test_hostile_records(void)
     }
 }
 
+static void test_a_journal_in_the_way(void)
+{
+    struct journal j = {0};
+    struct err e = {0};
+    CHECK(system("rm -rf run && mkdir -p run/run.journal") == 0);
+    CHECK(!journal_begin(&j, "run", &e));
+    CHECK_INT(e.code, ERR_OUTPUT);
+    CHECK_HAS(e.message, "run/run.journal: remove: Is a directory");
+    journal_close(&j);
+    e = (struct err){0};
+    CHECK(!journal_begin(&j, "nowhere", &e));
+    CHECK_HAS(e.message, "nowhere/run.journal: create: No such file");
+    journal_remove(&j);
+}
+
 /* Removing follows no link, and takes what is gone for removed. */
 static void test_start_over(void)
 {
@@ -452,6 +468,41 @@ static void test_stop(void)
     CHECK(!stop_asked());
 }
 
+static int said[2];
+
+static void say_cleaned(void)
+{
+    if (write(said[1], "c", 1) != 1)
+        abort();
+}
+
+/* The first SIGINT asks, also after SIGTERM has; the second ends at once. */
+static void test_interrupts(void)
+{
+    for (int earlier = 0; earlier <= SIGTERM; earlier += SIGTERM) {
+        int status = 0;
+        char text[4] = "";
+        CHECK_INT(pipe(said), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            stop_install(say_cleaned);
+            raise(earlier ? earlier : SIGUSR1);
+            stop_request(earlier);
+            raise(SIGINT);
+            if (write(said[1], "a", 1) != 1 || strcmp(stop_reason(), "SIGINT") != 0)
+                _exit(1);
+            raise(SIGINT);
+            _exit(2);
+        }
+        waitpid(child, &status, 0);
+        close(said[1]);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+        CHECK_INT(read(said[0], text, 3), 2);
+        CHECK_STR(text, "ac");
+        close(said[0]);
+    }
+}
+
 int main(void)
 {
     if (!mkdtemp(folder) || chdir(folder) != 0)
@@ -464,9 +515,11 @@ int main(void)
     RUN(test_other_machine);
     RUN(test_hostile_journals);
     RUN(test_hostile_records);
+    RUN(test_a_journal_in_the_way);
     RUN(test_start_over);
     RUN(test_lock);
     RUN(test_stop);
+    RUN(test_interrupts);
     char command[300];
     snprintf(command, sizeof command, "rm -r %s", folder);
     return system(command) != 0 || CHECK_EXIT();

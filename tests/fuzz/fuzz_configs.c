@@ -44,6 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     fuzz_outcome(ok, &e);
+    if (ok && s.count > 0) {
+        char *names[] = {s.diffusers[0].name, "./elsewhere/tuned.ckpt"};
+        ok = ensemble_select(&s, names, 2, &e);
+        FUZZ_CHECK(ok || e.code == ERR_USAGE || e.code == ERR_MEMORY);
+    }
     ensemble_close(&s);
     return 0;
 }

@@ -233,6 +233,31 @@ def test_damaged_checkpoints(work, start, diffens, tmp_path, damage):
         assert "to begin the case anew" in result.stderr
 
 
+def test_checkpoints_of_another_format(work, start, diffens, tmp_path):
+    arguments, _ = work["optimize"]
+    run = tmp_path / "run"
+    signal_at(start(*arguments, "--out", run), r"case 000, step (1[2-9]|[23])", signal.SIGTERM)
+    for state in (run / "checkpoints").iterdir():
+        bytes_ = state.read_bytes()
+        mark = re.search(rb'"diffens.optimize": ?"2"', bytes_)
+        state.write_bytes(bytes_[:mark.end() - 2] + b'9"' + bytes_[mark.end():])
+    result = diffens(*arguments, "--out", run, "--resume", status=3)
+    assert 'format: found "9", expected "2"' in result.stderr
+
+
+def test_a_directory_that_goes_away(work, start, tmp_path):
+    arguments, _ = work["blend"]
+    process = start(*arguments, "--out", tmp_path / "run")
+    for line in process.stderr:
+        if "generate:" in line:
+            shutil.rmtree(tmp_path / "run")
+            break
+    said = process.stderr.read()
+    assert process.wait() == 4, said
+    assert re.search(r"^diffens: error: \S*/run/\S+: .*No such file", said, re.M), said
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("index", ["fresh", "copied", "damaged", "missing"])
 @pytest.mark.parametrize("file", ["images/000_b.png", "figure.png"])
 def test_altered_files_are_refused(work, diffens, tmp_path, file, index):

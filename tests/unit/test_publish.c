@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 static void check_content(const char *path, const char *expected)
@@ -36,6 +38,14 @@ static void test_only_regular_files(void)
     CHECK_INT(mkfifo(in_dir("fifo"), 0600), 0);
     CHECK(!file_read_all(in_dir("fifo"), LIMIT_JSON_CONFIG, &bytes, &read_size, &e));
     CHECK_HAS(e.message, "found a FIFO");
+    e = (struct err){0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", in_dir("socket"));
+    int end = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_INT(bind(end, (struct sockaddr *)&address, sizeof address), 0);
+    CHECK_INT(file_open(in_dir("socket"), &size, &e), -1); /* Linux opens none */
+    CHECK_HAS(e.message, "socket: open: No such device or address");
+    close(end);
     e = (struct err){0};
     CHECK_INT(file_open(in_dir("no\nne"), &size, &e), -1);
     CHECK_HAS(e.message, "no\\x0Ane: open: No such file or directory");

@@ -45,9 +45,11 @@ def program(value):
     return b"\x80\x02" + value + b"."
 
 
-def archive(entries, flags=0, method=0, crcs=None, zip64=True, count=None, lie=None):
+def archive(entries, flags=0, method=0, crcs=None, zip64=True, count=None, lie=None,
+            extras=None):
     """A zip of (name, bytes) in order, as PyTorch lays it out. `crcs` overrides checksums
-    by name; `lie` sizes in the directory by name; `count` the number of entries."""
+    by name; `lie` sizes in the directory by name; `count` the number of entries; `extras`
+    the extra field by name, which then has to say the sizes."""
     out, directory = b"", b""
     for name, data in entries:
         raw = name if isinstance(name, bytes) else name.encode()
@@ -55,6 +57,8 @@ def archive(entries, flags=0, method=0, crcs=None, zip64=True, count=None, lie=N
         size = (lie or {}).get(name, len(data))
         extra = b"\1\0\x10\0" + struct.pack("<QQ", size, size) if size >= 1 << 32 else b""
         short = min(size, 0xFFFFFFFF)
+        if name in (extras or {}):
+            extra, short = extras[name], 0xFFFFFFFF
         directory += struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 0, 0, flags, method, 0, 0,
                                  crc, short, short, len(raw), len(extra), 0, 0, 0, 0,
                                  len(out)) + raw + extra
@@ -78,6 +82,6 @@ def checkpoint(value, data=ZEROS, more=(), **settings):
 
 def legacy(value, data=ZEROS, magic=b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", version=b"M\xe9\x03",
            system=b"}", keys=("0",), elements=12):
-    keys = b"](" + b"".join(map(text, keys)) + b"e"
+    keys = keys if isinstance(keys, bytes) else b"](" + b"".join(map(text, keys)) + b"e"
     head = b"".join(map(program, (magic, version, system, value, keys)))
     return head + struct.pack("<q", elements) + data
