@@ -613,7 +613,8 @@ tc_tensor *tc_from_host(tc_scope *s, enum tc_dtype dtype, struct tc_shape shape,
 {
     return tc_run(s, "from_host", {}, [&] {
         at::Tensor host = host_empty(s->root, dtype, shape);
-        memcpy(host.mutable_data_ptr(), data, host.nbytes());
+        if (host.nbytes() > 0) // else neither points anywhere
+            memcpy(host.mutable_data_ptr(), data, host.nbytes());
         return to_device(s->root, host);
     });
 }
@@ -625,7 +626,8 @@ bool tc_to_host(tc_scope *s, const tc_tensor *x, enum tc_dtype dtype, void *out,
         at::Tensor host = x->value.to(at::kCPU, tc_scalar_type(dtype)).contiguous();
         TORCH_CHECK(host.nbytes() == bytes, "found ", host.nbytes(), " bytes, expected ",
                     bytes);
-        memcpy(out, host.const_data_ptr(), bytes);
+        if (bytes > 0)
+            memcpy(out, host.const_data_ptr(), bytes);
     });
 }
 
