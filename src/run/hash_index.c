@@ -103,25 +103,25 @@ void hash_index_open(struct hash_index *x, const char *directory)
 
 /* Asking and noting */
 
-/* The entry of that name, where the file still looks as it did. */
-static struct hash_entry *find(struct hash_index *x, const char *name,
-                               const struct file_stamp *stamp)
+bool hash_index_knows(struct hash_index *x, const char *name,
+                      const struct file_stamp *stamp, const char *hex)
 {
     const struct hash_entry wanted = {.name = (char *)name};
     struct hash_entry *entry = NULL;
     if (x->found > 0)
         entry = bsearch(&wanted, x->entries, x->found, sizeof wanted, by_name);
-    return entry && file_stamp_equal(&entry->stamp, stamp) ? entry : NULL;
-}
-
-bool hash_index_knows(struct hash_index *x, const char *name,
-                      const struct file_stamp *stamp, const char *hex)
-{
-    struct hash_entry *entry = find(x, name, stamp);
-    if (!entry || strcmp(entry->sha256, hex) != 0)
+    if (!entry || !file_stamp_equal(&entry->stamp, stamp) ||
+        strcmp(entry->sha256, hex) != 0)
         return false;
     entry->holds = true;
     return true;
+}
+
+bool hash_index_knows_file(struct hash_index *x, const char *name, const char *path,
+                           const char *expected)
+{
+    struct file_stamp stamp;
+    return file_stamp_take(path, &stamp) && hash_index_knows(x, name, &stamp, expected);
 }
 
 void hash_index_note(struct hash_index *x, const char *name,
@@ -139,12 +139,6 @@ bool hash_index_file(struct hash_index *x, const char *name, const char *path,
 {
     struct file_stamp stamp;
     bool there = file_stamp_take(path, &stamp);
-    struct hash_entry *entry = there ? find(x, name, &stamp) : NULL;
-    if (entry) {
-        entry->holds = true;
-        memcpy(hex, entry->sha256, SHA256_HEX);
-        return true;
-    }
     if (!file_sha256(path, hex, e))
         return false;
     if (there)

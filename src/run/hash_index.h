@@ -23,15 +23,21 @@ struct hash_index {
 /* Reads the index of a run directory, where there is one that makes sense. */
 void hash_index_open(struct hash_index *x, const char *directory);
 
-/* The SHA-256 of the file at `path`, which the index knows as `name`. ERR_INPUT,
- * ERR_MEMORY, ERR_STOPPED. */
+/* Whether `hex` was noted under `name` when what it is of looked as it does now; a false
+ * entry is like none. */
+bool hash_index_knows(struct hash_index *x, const char *name,
+                      const struct file_stamp *stamp, const char *hex);
+
+/* Whether the SHA-256 of the file at `path` is `expected`, as far as the index knows. */
+bool hash_index_knows_file(struct hash_index *x, const char *name, const char *path,
+                           const char *expected);
+
+/* Reads the file, and notes its SHA-256 under `name`. ERR_INPUT, ERR_MEMORY, ERR_STOPPED.
+ */
 bool hash_index_file(struct hash_index *x, const char *name, const char *path,
                      char hex[SHA256_HEX], struct err *e);
 
-/* The same by halves, for what is no file's SHA-256: whether `hex` was noted under `name`
- * when that looked as it does now; and noting it. */
-bool hash_index_knows(struct hash_index *x, const char *name,
-                      const struct file_stamp *stamp, const char *hex);
+/* Notes what is no file's SHA-256. */
 void hash_index_note(struct hash_index *x, const char *name,
                      const struct file_stamp *stamp, const char *hex);
 

@@ -13,6 +13,8 @@
 
 #include <stdint.h>
 
+struct file_stamp;
+
 /* One diffuser's part in a cell. Texts are UTF-8 and NULL where they are not known, as
  * for pictures from elsewhere. */
 struct record_parent {
@@ -188,7 +190,6 @@ void record_cell_failed(struct record *r, int cell, const char *why);
 
 /* Whether `hex` was noted under `name`, by this run or the one that it goes on with, when
  * what it is of looked as it does now (hash_index.h); and noting it. */
-struct file_stamp;
 bool record_knows(const struct record *r, const char *name,
                   const struct file_stamp *stamp, const char *hex);
 void record_note(const struct record *r, const char *name, const struct file_stamp *stamp,

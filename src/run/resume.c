@@ -105,7 +105,7 @@ static enum found look_at(struct record_state *s, const char *file, const char *
     struct stat st;
     if (lstat(path, &st) != 0)
         return FOUND_MISSING;
-    if (!*sha256)
+    if (!*sha256 || hash_index_knows_file(&s->index, file, path, sha256))
         return FOUND_SAME;
     if (!hash_index_file(&s->index, file, path, hex, e))
         return FOUND_ALTERED;

@@ -250,7 +250,8 @@ ROWS = [
             checkpoint(more=[("a/data/0", f.ZEROS)])),
     weights("an entry with a long name", "found too long a name",
             checkpoint(more=[("a/data/" + "1" * 5000, b"")])),
-    weights("ZIP64 fields", r"a/data/0.*found", *(checkpoint(extras={"a/data/0": extra}) for extra in (
+    weights("ZIP64 fields", r"a/data/0.*found", *(checkpoint(extras={"a/data/0": extra})
+                                                  for extra in (
         b"", b"\1\0\4\0aaaa", b"\7\0\2\0xx", b"\7\0\xff\xff", b"\1\0\x10\0" + bytes(8)))),
     weights("storage missing", r'storage.*"?7"?', tensor(of=f.storage("7"))),
     weights("storage of another size", r'48|40', f.checkpoint(GOOD, data=bytes(40)),

@@ -14,8 +14,8 @@ static const char *forged(char digit)
     return hex;
 }
 
-/* Writes run.hashes with one entry for "f", as it looks, with a hash that tells whether
- * the file was read. */
+/* Writes run.hashes with one entry for "f", as it looks, and a hash that is not its own.
+ */
 static void forge_index(const char *format)
 {
     char text[300];
@@ -29,12 +29,13 @@ static void forge_index(const char *format)
 static bool is_remembered(void)
 {
     struct hash_index x = {0};
-    struct err e = {0};
-    char hex[SHA256_HEX] = "";
     hash_index_open(&x, files_dir);
-    CHECK(hash_index_file(&x, "f", in_dir("f"), hex, &e));
+    bool known = hash_index_knows_file(&x, "f", in_dir("f"), forged('7'));
+    CHECK(!hash_index_knows_file(&x, "f", in_dir("f"), forged('8')));
+    CHECK(!hash_index_knows_file(&x, "g", in_dir("f"), forged('7')));
+    CHECK(!hash_index_knows_file(&x, "f", in_dir("none"), forged('7')));
     hash_index_close(&x);
-    return strcmp(hex, forged('7')) == 0;
+    return known;
 }
 
 #define ENTRY "{\"format\": 1, \"files\": {\"f\": [\"%s\", %llu, %lld, %lld, %llu]}}"
@@ -93,6 +94,28 @@ static void test_the_same_tick(void)
     }
 }
 
+static void test_reading_decides(void)
+{
+    struct hash_index x = {0}, again = {0};
+    struct err e = {0};
+    char hex[SHA256_HEX];
+    write_file("f", "abcdef", 6);
+    usleep(20000);
+    forge_index(ENTRY);
+    hash_index_open(&x, files_dir);
+    CHECK(hash_index_file(&x, "f", in_dir("f"), hex, &e));
+    CHECK_STR(hex, "bef57ec7f53a6d40beb640a780a639c83bc29ac8a9816f1fc6c5c6dcd93c4721");
+    CHECK(!hash_index_file(&x, "none", in_dir("none"), hex, &e));
+    hash_index_save(&x, files_dir);
+    hash_index_close(&x);
+    hash_index_open(&again, files_dir);
+    CHECK(
+        hash_index_knows_file(&again, "f", in_dir("f"),
+                              "bef57ec7f53a6d40beb640a780a639c83bc29ac8a9816f1fc6c5c6dcd"
+                              "93c4721"));
+    hash_index_close(&again);
+}
+
 static void test_the_last_word_counts(void)
 {
     static const struct file_stamp old = {.size = 1}, new = {.size = 2};
@@ -128,6 +151,7 @@ int main(void)
     RUN(test_looks);
     RUN(test_damaged);
     RUN(test_the_same_tick);
+    RUN(test_reading_decides);
     RUN(test_the_last_word_counts);
     remove_dir();
     return CHECK_EXIT();

@@ -114,7 +114,8 @@ def test_given_pictures_again(again, diffens, runs):
 @pytest.mark.parametrize("run, inputs", [("weights", []), ("blend", ["p.json"])])
 def test_run_again(again, runs, run, inputs):
     made = again(runs(run), *inputs)
-    files = [path.relative_to(made) for path in made.rglob("*.*") if not path.name.startswith("run.")]
+    files = [path.relative_to(made) for path in made.rglob("*.*")
+             if not path.name.startswith("run.")]
     assert len(files) > 3
     for name in files:
         assert (made / name).read_bytes() == (runs(run) / name).read_bytes(), name
