@@ -16,6 +16,11 @@ static bool refuse(const char *argument, const char *command, struct err *e)
                    STR_SHOW(argument), STR_SHOW(command));
 }
 
+static bool no_memory(struct err *e)
+{
+    return err_set(e, ERR_MEMORY, "no host memory for a command line");
+}
+
 /* An option and its value, which may be NULL. */
 static void add_option(struct str *out, const struct option *option, const char *value)
 {
@@ -51,7 +56,7 @@ bool command_line_of_run(struct str *out, char *const *arguments, int count,
     if (!named && ensemble)
         add_option(out, option_find("ensemble", strlen("ensemble"), command->bit),
                    ensemble);
-    return true;
+    return !out->failed || no_memory(e);
 }
 
 static bool read_arguments(char **words, const struct json *arguments, struct err *e)
@@ -76,7 +81,7 @@ bool inspect_run_command(struct str *out, const struct json *record, struct err 
         return false;
     char **words = calloc(arguments->size, sizeof *words);
     if (!words)
-        return err_set(e, ERR_MEMORY, "no host memory for a command line");
+        return no_memory(e);
     bool ok = read_arguments(words, arguments, e) &&
               (command_line_of_run(out, words, (int)arguments->size, name, e) ||
                err_in_file(e, record->file));

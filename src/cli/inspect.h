@@ -8,7 +8,7 @@
 /* The command line of a run without what does not change its pictures: where they go and
  * what is printed meanwhile. `arguments` are those of the record; `ensemble`, the name
  * that was found, is added where none was given. False with ERR_INPUT for an option that
- * the command does not have. */
+ * the command does not have; ERR_MEMORY. */
 bool command_line_of_run(struct str *out, char *const *arguments, int count,
                          const char *ensemble, struct err *e);
 
