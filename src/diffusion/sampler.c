@@ -292,7 +292,11 @@ static bool run_batch(tc_scope *s, struct batch *b, sampler_step_fn *step, void 
     if (!tc_check(s, e) || !diffuser_need(b->w, PART_UNET, e))
         return false;
     tc_tensor *latents = remove_noise(s, b, start_noise(s, b), step, user);
-    return tc_check(s, e) && decode_all(s, b, latents, e);
+    if (!tc_check(s, e))
+        return false;
+    if (b->settings->last)
+        diffuser_drop(b->w, PART_UNET);
+    return decode_all(s, b, latents, e);
 }
 
 bool sampler_run(tc_scope *root, struct diffuser_weights *w,

@@ -14,6 +14,7 @@ struct sampler_settings {
     double guided_from, guided_to;
     int cache_interval;    /* evaluations from one of the whole UNet to the next */
     int64_t height, width; /* pixels, multiples of diffuser_factor() */
+    bool last;             /* no batch follows: the UNet leaves before the VAE works */
 };
 
 /* Whether a negative prompt may count. */

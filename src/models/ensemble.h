@@ -34,7 +34,7 @@ struct ensemble_default {
     char *text;          /* its value, as written there */
 };
 
-#define ENSEMBLE_MAX_DEFAULTS 15
+#define ENSEMBLE_MAX_DEFAULTS 16
 
 /* Start from `{0}`. */
 struct ensemble {

@@ -62,11 +62,10 @@ bool ensemble_read_defaults(struct ensemble *s, const struct json *root, struct 
                                             {"scheduler", true},
                                             {"steps", false}};
     static const struct field optimize[] = {
-        {"crops", true},        {"epochs", false},
-        {"layer", true},        {"lr", false},
-        {"lr_decay", false},    {"lr_decay_every", false},
-        {"clip_weight", false}, {"perceptual_weight", false},
-        {"perceptual", true},   {"tv_weight", false}};
+        {"augment", true},         {"crops", true},        {"epochs", false},
+        {"layer", true},           {"lr", false},          {"lr_decay", false},
+        {"lr_decay_every", false}, {"clip_weight", false}, {"perceptual_weight", false},
+        {"perceptual", true},      {"tv_weight", false}};
     enum {
         GENERATE_COUNT = sizeof generate / sizeof *generate,
         OPTIMIZE_COUNT = sizeof optimize / sizeof *optimize

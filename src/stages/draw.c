@@ -36,6 +36,7 @@ struct drawing {
     unsigned char *states; /* of each case: enum cell_state; 0 where it is to be drawn */
     int64_t settled;       /* cases that are no longer CELL_TO_DRAW */
     int count;             /* the present batch */
+    bool last;             /* no case is left for another */
     int64_t cases[BATCH_MAX];
     struct sampler_picture pictures[BATCH_MAX];
 };
@@ -114,6 +115,7 @@ static bool sample(struct drawing *d, struct err *e)
 {
     const struct plan *p = d->p;
     struct sampler_settings settings = generate_settings(p);
+    settings.last = d->last;
     struct sampler_cell cells[BATCH_MAX];
     memset(d->pictures, 0, sizeof d->pictures);
     tc_scope *s = tc_push(d->root);
@@ -175,6 +177,9 @@ static bool take_batch(struct drawing *d, int most, int64_t *n)
     for (d->count = 0; d->count < most && *n < d->p->cases; ++*n)
         if (d->states[*n] == CELL_TO_DRAW)
             d->cases[d->count++] = *n;
+    d->last = true;
+    for (int64_t after = *n; d->last && after < d->p->cases; after++)
+        d->last = d->states[after] != CELL_TO_DRAW;
     return d->count > 0;
 }
 

@@ -322,8 +322,9 @@ static void test_presets(void)
 {
     struct line l;
     const struct ensemble s = {.file = "e.json",
-                               .default_count = 6,
+                               .default_count = 7,
                                .defaults = {{"optimize", "lr", "0.2"},
+                                            {"optimize", "augment", "flip"},
                                             {"optimize", "perceptual", "l2"},
                                             {"optimize", "tv_weight", "5"},
                                             {"optimize", "layer", "postquant"},
@@ -334,6 +335,7 @@ static void test_presets(void)
     CHECK(options_tune(o, &s, &l.e));
     CHECK(o->optimize.rate == 0.05 && o->optimize.decay == 1);
     CHECK(o->optimize.perceptual_weight == 3 && o->optimize.tv_weight == 5);
+    CHECK_INT(o->optimize.augment, AUGMENT_FLIP);
     CHECK_STR(o->optimize.perceptual, "l2");
     CHECK_INT(o->optimize.layer, PREQUANT);
     CHECK_INT(o->optimize.pairing, PAIRING_ALIGNED);
@@ -353,9 +355,10 @@ static void test_presets(void)
     CHECK(!o->optimize.perceptual && o->optimize.tv_weight == 0);
     options_free(o);
 
-    parse(&l, "optimize");
+    parse(&l, "optimize --augment none");
     CHECK(options_tune(o, &s, &l.e));
     CHECK_INT(o->optimize.layer, POSTQUANT);
+    CHECK_INT(o->optimize.augment, 0);
     options_free(o);
 }
 

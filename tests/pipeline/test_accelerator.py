@@ -95,22 +95,30 @@ def test_models_leave_nothing_behind(on_device, tiny, tmp_path, pytestconfig):
     assert peak([f"m{i}" for i in range(count)]) == largest
 
 
-def test_the_text_encoder_leaves_before_the_unet_comes(on_device, tiny, tmp_path):
-    """Unless its prompts would take more memory than it does; pictures are the same."""
+def test_parts_leave_when_they_have_done_their_work(on_device, tiny, tmp_path):
+    """The text encoder before the UNet comes, unless its prompts would take more memory than
+    it does, and the UNet before the last pictures are decoded; pictures are the same."""
+    def weights(part):
+        path, = (tiny[0].parent / "a" / part).glob("*.safetensors")
+        return safetensors.numpy.load_file(path)
+
     def draw(name, count):
         prompts = tmp_path / f"{name}.json"
         prompts.write_text(json.dumps([f"cat {n // 2}" for n in range(count)]))
         command = generate(tiny[0], tmp_path / name, "--batch", 1, "--prompts", prompts)
         at = command.index("--prompt")
         return on_device(*command[:at], *command[at + 2:])
-    weights = safetensors.numpy.load_file(tiny[0].parent / "a/text_encoder/model.safetensors")
-    size = sum(w.nbytes for w in weights.values())
-    each = 77 * weights["final_layer_norm.weight"].nbytes
-    few, some, many = draw("few", 2), draw("some", 8), draw("many", 2 * (size // each))
+    each = 77 * weights("text_encoder")["final_layer_norm.weight"].nbytes
+    encoder = sum(w.nbytes for w in weights("text_encoder").values())
+    decoder = sum(w.nbytes for key, w in weights("vae").items() if key.startswith("decoder."))
+    one, few, some, many = (draw(name, count) for name, count in (
+        ("one", 1), ("few", 2), ("some", 8), ("many", 2 * (encoder // each))))
+    assert few.peak - one.peak > decoder
     assert some.peak - few.peak == 3 * each  # of four texts in eight cases
-    assert many.peak - few.peak == size
-    assert (tensor(tmp_path / "some")[:2] == tensor(tmp_path / "few")).all()
-    assert (tensor(tmp_path / "many")[:8] == tensor(tmp_path / "some")).all()
+    assert many.peak - few.peak == encoder
+    for more, fewer in (("few", "one"), ("some", "few"), ("many", "some")):
+        count = len(tensor(tmp_path / fewer))
+        assert (tensor(tmp_path / more)[:count] == tensor(tmp_path / fewer)).all()
 
 
 @pytest.fixture
