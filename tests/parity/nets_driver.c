@@ -2,7 +2,7 @@
  * on request what each block gives, so that test_nets.py can hold it against the
  * reference packages. Leaves every comparison to that test.
  *
- *   nets_driver clip_text|unet|vae|vqgan CONFIG WEIGHTS INPUTS OUTPUTS
+ *   nets_driver clip_text|clip_vision|unet|vae|vqgan CONFIG WEIGHTS INPUTS OUTPUTS
  *               [--dtype f32|f16|bf16] [--skip-last N] [--cache N] [--taps]
  *               [--threads N] [--serve]
  *   nets_driver NETWORK CONFIG WEIGHTS INPUTS --meta
@@ -13,6 +13,7 @@
  * OUTPUTS are those of the last run. The inputs' names say what is run; CONFIG is not
  * looked at for a vqgan. */
 #include "diffens/nets.h"
+#include "models/clip.h"
 #include "models/configs.h"
 #include "models/layout.h"
 
@@ -116,6 +117,16 @@ static bool run_clip_text(struct driver *d, tc_scope *s, weights w, struct err *
     return tc_check(s, e);
 }
 
+static bool run_clip_vision(struct driver *d, tc_scope *s, weights w, struct err *e)
+{
+    struct clip_vision_config c = {0};
+
+    if (!clip_vision_config_read(d->config, &c, e))
+        return false;
+    keep(d, s, "embeddings", clip_vision_forward(s, w, &c, input(d, s, "x")));
+    return tc_check(s, e);
+}
+
 /* A forward run for each of the `timesteps`, with one condition: the later ones use the
  * keys and values of the first. */
 static bool run_unet(struct driver *d, tc_scope *s, weights w, struct err *e)
@@ -185,6 +196,8 @@ static bool run_network(struct driver *d, tc_scope *s, weights w, struct err *e)
 {
     if (strcmp(d->network, "clip_text") == 0)
         return run_clip_text(d, s, w, e);
+    if (strcmp(d->network, "clip_vision") == 0)
+        return run_clip_vision(d, s, w, e);
     if (strcmp(d->network, "unet") == 0)
         return run_unet(d, s, w, e);
     if (strcmp(d->network, "vae") == 0)
@@ -283,6 +296,14 @@ static void print_findings(weights root)
            (long long)f.parameters, f.wrong, f.first_unused);
 }
 
+/* To the names that the networks ask for. */
+static bool rename_tensors(struct driver *d, struct err *e)
+{
+    if (strncmp(d->network, "vae", 3) == 0)
+        return layout_vae(&d->model, e);
+    return strcmp(d->network, "clip_vision") != 0 || layout_clip_vision(&d->model, e);
+}
+
 static bool drive(struct driver *d, struct err *e)
 {
     struct tc_settings settings = {.device = d->meta ? "meta" : "cpu",
@@ -292,8 +313,7 @@ static bool drive(struct driver *d, struct err *e)
     bool ok = false;
 
     if (!tensor_file_open(&d->model, d->weights, e) ||
-        !tensor_file_open(&d->input, d->inputs, e) ||
-        (strncmp(d->network, "vae", 3) == 0 && !layout_vae(&d->model, e)))
+        !tensor_file_open(&d->input, d->inputs, e) || !rename_tensors(d, e))
         goto done;
     root = tc_open(&settings, e);
     if (!root)

@@ -118,7 +118,7 @@ struct job {
     struct optimize_settings settings;
     int64_t until; /* epochs to run now */
     const char *save, *restore;
-    bool report;
+    bool report, count;
     int directions, threads, poison; /* poison: the epoch before which z is broken */
     int together;                    /* cases that share the parents among them */
     bool poison_kept;
@@ -162,6 +162,8 @@ static bool set(struct job *job, const char *name, const char *value, struct err
         job->restore = value;
     else if (strcmp(name, "report") == 0)
         job->report = true;
+    else if (strcmp(name, "count") == 0)
+        job->count = true;
     else if (strcmp(name, "poison") == 0)
         job->poison = atoi(value);
     else if (strcmp(name, "poison_kept") == 0)
@@ -256,6 +258,25 @@ static double seconds_on(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Floating-point operations of an epoch, from the shapes: the forward run, and as many
+ * for the gradient of all but the search of the codebook. */
+static bool count_operations(struct optimize *o, struct err *e)
+{
+    struct tc_work all = {0}, search = {0};
+    struct optimize_slope slope;
+    tc_tensor *gradient;
+    tc_scope *s = tc_push(o->scope);
+    tc_count(s, &all);
+    bool ok = optimize_differentiate(s, 1, &o, &gradient, &slope) || tc_check(s, e);
+    tc_count(s, &search);
+    candidate_quantize(s, o, o->now.z);
+    tc_count(s, NULL);
+    tc_pop(s, NULL);
+    *(double *)keep_bytes("operations", FILE_F64, SHAPE(1)) =
+        2 * (all.convolutions + all.products) - search.convolutions - search.products;
+    return ok && tc_check(o->scope, e);
+}
+
 static bool loop(const struct job *job, struct optimize *o, struct err *e)
 {
     int width = 1 + 2 * o->parents;
@@ -280,7 +301,8 @@ static bool loop(const struct job *job, struct optimize *o, struct err *e)
         *rates++ = row.skipped ? 0 : row.rate;
     }
     const struct str nothing = {0};
-    return !job->save || optimize_save(o, job->save, "driver", &nothing, e);
+    return (!job->count || count_operations(o, e)) &&
+           (!job->save || optimize_save(o, job->save, "driver", &nothing, e));
 }
 
 static bool keep_report(struct optimize *o, struct err *e)

@@ -81,8 +81,8 @@ class Setup:
     def run(self, t, *more, check=True, name="outputs"):
         save_file({"parents": self.parents.permute(0, 2, 3, 1).contiguous()},
                   str(self.folder / "inputs"))
-        arguments = [f"{key}={value}" for key, value in t.items()] + list(more)
-        arguments += ["threads=2"] if self.full else []
+        arguments = ["threads=2"] if self.full else []
+        arguments += [f"{key}={value}" for key, value in t.items()] + list(more)
         done = subprocess.run(
             [self.program, "optimize", self.folder / "vqgan" / "model.safetensors",
              self.folder / "clip", self.folder / "lpips", self.folder / "inputs",
