@@ -4,7 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
-// Weights [Cout,Cin,3,3] in the form that the functions below want: [16,Cout,Cin]
+// Weights [Cout,Cin,3,3] in the form that the functions below want: [16,Cout,Cin], of
+// which each plane holds the panels (tc_product.hpp) of its transpose.
 at::Tensor winograd_weights(const at::Tensor &weight);
 
 // x [B,Cin,H,W], u from winograd_weights(), bias [Cout] -> [B,Cout,H',W'], channels last.
