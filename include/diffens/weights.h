@@ -17,7 +17,8 @@ typedef struct weights {
  * device nothing is read: names and shapes only, for weights_check(). `wanted`, such a
  * tree after a forward run, leaves out what that run did not ask for; with a NULL node
  * everything is loaded. The tensors belong to the scope, the names to the returned root,
- * which the caller unloads first. On failure `e` is set and the root's node is NULL. */
+ * which the caller unloads first. On failure `e` is set and the root's node is NULL;
+ * ERR_STOPPED where the program was asked to stop. */
 weights weights_load(tc_scope *model, const struct tensor_file *file, const char *prefix,
                      weights wanted, enum tc_dtype dtype, struct err *e);
 

@@ -2,6 +2,7 @@
  * what a network asks for against what its file has. Leaves formats to tensor_file.h. */
 #include "diffens/weights.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 
 #include <stdarg.h>
@@ -173,7 +174,8 @@ static void load_list_free(struct load_list *list)
 
 static bool read_rows(void *reader, int64_t rows, void *bytes, struct err *e)
 {
-    return tensor_reader_next(reader, rows, bytes, e);
+    /* Gigabytes from a slow disk take longer than a stop may. */
+    return stop_check(e) && tensor_reader_next(reader, rows, bytes, e);
 }
 
 static bool load_list_add(struct load_list *list, struct w_node *root,

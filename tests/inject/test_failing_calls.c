@@ -153,6 +153,43 @@ static void test_failing_calls(void)
     printf("%ld failing calls\n", points);
 }
 
+/* The calls that reading a file takes when `error` comes once, and when it stays. */
+static void read_failing(int error, bool onward, long *calls, struct err *e)
+{
+    char bytes[4];
+    uint64_t size;
+    write_file("in", "bytes", 5);
+    int fd = file_open("in", &size, e);
+    struct faults f = {.kind = FAULT_READ, .at = 1, .onward = onward, .error = error};
+    faults = &f;
+    bool ok = file_read_at(fd, bytes, sizeof bytes, 1, "in", e);
+    faults = NULL;
+    file_close(fd);
+    *calls = f.calls[FAULT_READ];
+    CHECK_INT(ok, !onward && error != EINVAL);
+    CHECK(!ok || memcmp(bytes, "ytes", 4) == 0);
+}
+
+static void test_reads_are_tried_again(void)
+{
+    static const int errors[] = {EIO, ESTALE, EINTR, EINVAL};
+    static const long once[] = {2, 2, 2, 1}, onward[] = {4, 4, 0, 1};
+    for (int i = 0; i < 4; i++) {
+        struct err e = {0};
+        long calls;
+        read_failing(errors[i], false, &calls, &e);
+        CHECK_INT(calls, once[i]);
+        if (errors[i] == EINTR)
+            continue;
+        e = (struct err){0};
+        read_failing(errors[i], true, &calls, &e);
+        CHECK_INT(calls, onward[i]);
+        CHECK_INT(e.code, ERR_INPUT);
+        CHECK_HAS(e.message, "in: read at byte 1: ");
+        CHECK_HAS(e.message, strerror(errors[i]));
+    }
+}
+
 /* Without faults each of them works: they can be relied on above. */
 static void test_each_works(void)
 {
@@ -169,6 +206,7 @@ int main(void)
     if (chdir(in_dir("") ? files_dir : "/") != 0)
         return 1;
     RUN(test_each_works);
+    RUN(test_reads_are_tried_again);
     RUN(test_failing_calls);
     remove_dir();
     return CHECK_EXIT();

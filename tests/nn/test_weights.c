@@ -1,8 +1,10 @@
 /* test_weights.c: names, shapes and what a check finds, on a file written by the test. */
+#include "base/stop.h"
 #include "check.h"
 #include "diffens/nn.h"
 #include "io/safetensors.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -138,6 +140,18 @@ static void only_what_was_asked_for_is_loaded(void)
     tc_close(meta);
 }
 
+static void loading_stops_when_it_is_asked_to(void)
+{
+    struct err e = {0};
+    tc_scope *root = open_device("cpu");
+    stop_request(SIGTERM);
+    weights w = weights_load(root, &file, "", (weights){NULL}, TC_F32, &e);
+    stop_request(0);
+    CHECK(!w.node);
+    CHECK_INT(e.code, ERR_STOPPED);
+    tc_close(root);
+}
+
 int main(void)
 {
     file_make();
@@ -147,6 +161,7 @@ int main(void)
     RUN(wrong_and_missing_tensors_are_named);
     RUN(a_check_finds_everything_at_once);
     RUN(only_what_was_asked_for_is_loaded);
+    RUN(loading_stops_when_it_is_asked_to);
     tensor_file_close(&file);
     unlink(path);
     CHECK_INT(tc_live_tensors(), 0);
