@@ -1,6 +1,7 @@
 """What the parity tests share: where the build is, the --full option, and the table of
 observed differences, which is printed at the end and left in the build directory."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -85,8 +86,10 @@ def pytest_terminal_summary(terminalreporter):
         return
     folder = build_dir() / "parity"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = merged(folder / "observed.json", ROWS)
-    (folder / "observed.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (folder / "observed.md").write_text(table(rows))
+    with open(folder / "lock", "w") as lock: # scripts/test runs several at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = merged(folder / "observed.json", ROWS)
+        (folder / "observed.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (folder / "observed.md").write_text(table(rows))
     terminalreporter.section(f"observed ({folder / 'observed.md'})")
     terminalreporter.write(table(ROWS))

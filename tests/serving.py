@@ -27,7 +27,7 @@ class Server:
         self.process.wait()
         self.folder.cleanup()
 
-    def run(self, *arguments, cwd=".", fault="", seconds=60, **environment):
+    def run(self, *arguments, cwd=".", fault="", seconds=300, **environment):
         """Its returncode, stdout and stderr, and how often each of KINDS was called. It is
         killed after so many seconds."""
         streams = [pathlib.Path(self.folder.name) / name for name in ("out", "err")]

@@ -16,7 +16,7 @@ BUILD = pathlib.Path(os.environ.get("DIFFENS_BUILD", ROOT / "build")).resolve()
 def diffens(*arguments, stdout=subprocess.PIPE, cwd=None, **environment):
     return subprocess.run([BUILD / "diffens", *arguments], stdout=stdout, cwd=cwd, text=True,
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                          env={**os.environ, **environment}, timeout=60)
+                          env={**os.environ, **environment}, timeout=300)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["blend", "--help"], ["--version"]])
@@ -75,7 +75,7 @@ def test_waiting_for_prompts_ends_on_request():
         time.sleep(0.05)
     waiting.send_signal(signal.SIGTERM)
     try:
-        assert waiting.wait(timeout=30) == 75
+        assert waiting.wait(timeout=300) == 75
     finally:
         waiting.kill()
     assert "SIGTERM" in waiting.stderr.read()

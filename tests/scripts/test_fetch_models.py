@@ -57,7 +57,7 @@ class World:
 
     def run(self, *arguments, status=0, token=None, **settings):
         process = subprocess.run(self.command(*arguments), env=self.environment(token),
-                                 capture_output=True, text=True, timeout=60, **settings)
+                                 capture_output=True, text=True, timeout=300, **settings)
         assert process.returncode == status, process.stderr
         return process
 
@@ -246,7 +246,7 @@ def test_a_kill_loses_nothing(world):
     process = subprocess.Popen([*world.command("paper", "--only", "sd15")[:-1], "30"],
                                env=world.environment(), stderr=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not (partial.exists() and partial.stat().st_size == len(big) // 2):
         assert time.monotonic() < deadline
         time.sleep(0.02)
