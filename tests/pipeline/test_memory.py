@@ -1,12 +1,27 @@
-"""Host memory: one diffuser at a time, and no growth with the number of cases."""
+"""Host memory: one diffuser at a time, no growth with the number of cases, and little for a
+file that is refused."""
 
 import json
+import struct
 
+import pytest
+import torch_files as f
 from diffusers import UNet2DConditionModel
 
 from ensembles import save_diffuser
 
 MB = 1 << 20
+ENTRY = b'"%d":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1],"data_offsets":[%d,%d]},'
+BAD_LAST = {  # much that is right, and something wrong at the end
+    "safetensors": lambda n: b"{" + b"".join(ENTRY % (i, 4 * i, 4 * i + 4) for i in range(n))
+    + b'"x":5}',
+    "numbers of a pickle": lambda n: b"]" + (b"(" + b"K\1" * 50 * n + b"e") + b"R.",
+    "dictionaries of a pickle": lambda n: b"](" + b"}" * n + b"eR.",
+    "memo of a pickle": lambda n: b"".join(b"}r%s0" % struct.pack("<I", i)
+                                           for i in range(5 * n)) + b"R.",
+    "arrays of prompts": lambda n: b"[" + b"[]," * 20 * n + b"1]",
+    "depth of prompts": lambda n: b"[" * 80 * n,
+}
 
 
 def test_three_diffusers_need_no_more_than_one(diffens, tmp_path):
@@ -43,3 +58,22 @@ def test_memory_does_not_grow_with_cases(diffens, tiny, tmp_path):
     few, many = peak(2), peak(64)
     print(f"2 cases {few / MB:.0f} MB, 64 cases {many / MB:.0f} MB")
     assert abs(many - few) <= 20 * MB
+
+
+@pytest.mark.parametrize("kind", BAD_LAST)
+def test_refusing_a_file_takes_little_memory(diffens, tiny, tmp_path, kind):
+    """At most 64 MiB and four times the metadata more than a tiny file of that kind."""
+    def peak(count):
+        data, file = BAD_LAST[kind](count), tmp_path / f"{count}.json"
+        if kind == "safetensors":
+            file.write_bytes(struct.pack("<Q", len(data)) + data)
+        elif "pickle" in kind:
+            file.write_bytes(f.archive([("a/data.pkl", b"\x80\x02" + data)]))
+        else:
+            file.write_bytes(data)
+        command = (["generate", "--ensemble", tiny[0], "--out", tmp_path / "out", "--prompts"]
+                   if "prompts" in kind else ["models", "check"])
+        return diffens(*command, file, status=3).peak, len(data)
+    few, many = peak(1), peak(90000)
+    print(f"{kind}: {(many[0] - few[0]) / MB:.0f} MB more for {many[1] / MB:.1f} MB")
+    assert many[0] - few[0] <= 64 * MB + 4 * many[1]

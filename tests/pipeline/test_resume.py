@@ -87,6 +87,29 @@ def test_a_stop_is_heard_before_the_first_epoch(work, start, tmp_path):
     assert '"stage": "optimize"' not in said
 
 
+def test_a_signal_before_the_program_has_begun(work, start, tmp_path):
+    """Sent while the libraries are loaded: nobody waits for it yet, and nothing is made."""
+    process = start(*work["generate"][0], "--out", tmp_path / "run")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM and process.stderr.read() == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_suspended_goes_on(work, start, tmp_path):
+    arguments, reference = work["optimize"]
+    process = start(*arguments, "--out", tmp_path / "run")
+    for line in process.stderr:
+        if "optimize:" in line:
+            process.send_signal(signal.SIGSTOP)
+            break
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGCONT)
+    said = process.stderr.read()
+    assert process.wait() == 0, said
+    assert differences(tmp_path / "run", reference) == []
+
+
 def test_interrupt_names_the_command_and_dies_by_the_signal(work, start, tmp_path):
     arguments, reference = work["optimize"]
     process = start(*arguments, "--out", tmp_path / "a run")
@@ -365,12 +388,13 @@ def test_a_disk_that_is_too_small(work, diffens, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_crash_says_so_and_leaves_no_temporaries(work, start, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
+def test_a_crash_says_so_and_leaves_no_temporaries(work, start, tmp_path, number):
     arguments, _ = work["generate"]
     process = start(*arguments, "--out", tmp_path / "run")
-    said = signal_at(process, "generate:", signal.SIGSEGV)
-    assert process.returncode == -signal.SIGSEGV
-    assert re.search(r"^diffens \S+: bug: signal 11, please report$", said, re.M)
+    said = signal_at(process, "generate:", number)
+    assert process.returncode == -number
+    assert re.search(rf"^diffens \S+: bug: signal {number:d}, please report$", said, re.M)
     assert not list((tmp_path / "run").rglob(".*"))
 
 
