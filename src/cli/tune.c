@@ -40,12 +40,15 @@ static bool preset_is(const struct options *o, const char *name)
     return o->optimize.preset && strcmp(o->optimize.preset, name) == 0;
 }
 
-/* Every command draws; "optimize" is the business of one, and of that not where its
- * preset is the options' own defaults. */
+/* Every command draws; the others' sections are the business of one, and of that not
+ * where its preset is the options' own defaults. */
 static bool concerns(const struct ensemble_default *d, const struct options *o)
 {
-    return strcmp(d->section, "optimize") != 0 ||
-           (o->command == COMMAND_OPTIMIZE && !preset_is(o, "paper"));
+    if (strcmp(d->section, "generate") == 0)
+        return true;
+    if (o->command != COMMAND_OPTIMIZE || preset_is(o, "paper"))
+        return false;
+    return strcmp(d->section, "optimize") == 0 || strcmp(o->optimize.seed, "input") == 0;
 }
 
 struct setting {

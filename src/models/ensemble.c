@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define VQGAN_SIDE 256
+#define MIN_WEIGHT 0.001
+#define MAX_WEIGHT 1000
 
 bool ensemble_no_memory(struct err *e)
 {
@@ -109,14 +111,22 @@ static const struct ensemble_diffuser *find_diffuser(const struct ensemble *s,
     return NULL;
 }
 
+double ensemble_weight(const struct ensemble *s, const char *name)
+{
+    const struct ensemble_diffuser *d = find_diffuser(s, name);
+    return d ? d->weight : 1;
+}
+
 static bool read_diffuser(struct ensemble *s, const struct json *object, struct err *e)
 {
-    static const char *const known[] = {"name", "path", "prompt", "prediction"};
+    static const char *const known[] = {"name", "path", "prompt", "prediction", "weight"};
     const char *name, *prompt = "{}", *prediction = NULL;
+    double weight = 1;
     struct ensemble_diffuser *d = &s->diffusers[s->count];
-    if (!config_only(object, known, 4, e) || !need_safe_name(object, &name, e) ||
+    if (!config_only(object, known, 5, e) || !need_safe_name(object, &name, e) ||
         !config_may_string(object, "prompt", &prompt, e) ||
-        !config_may_string(object, "prediction", &prediction, e))
+        !config_may_string(object, "prediction", &prediction, e) ||
+        !config_may_double(object, "weight", MIN_WEIGHT, MAX_WEIGHT, &weight, e))
         return false;
     if (find_diffuser(s, name))
         return json_fail(json_get(object, "name"), e,
@@ -132,6 +142,7 @@ static bool read_diffuser(struct ensemble *s, const struct json *object, struct 
                          "found \"%s\", expected epsilon or v_prediction",
                          STR_SHOW(prediction));
     d->index = s->count++;
+    d->weight = weight;
     return need_path(object, s->file, &d->path, &d->listed, e) &&
            copy(&d->name, name, e) && copy(&d->prompt, prompt, e) &&
            (!prediction || copy(&d->prediction, prediction, e));
@@ -270,6 +281,7 @@ static bool copy_diffuser(struct ensemble_diffuser *out,
                           const struct ensemble_diffuser *d, struct err *e)
 {
     out->index = d->index;
+    out->weight = d->weight;
     return copy(&out->name, d->name, e) && copy(&out->path, d->path, e) &&
            copy(&out->listed, d->listed, e) && copy(&out->prompt, d->prompt, e) &&
            (!d->prediction || copy(&out->prediction, d->prediction, e));
@@ -279,6 +291,7 @@ static bool set_from_path(struct ensemble_diffuser *out, const char *path, int i
                           struct err *e)
 {
     out->index = index;
+    out->weight = 1;
     if (!copy(&out->path, path, e))
         return false;
     for (size_t end = strlen(out->path); end > 1 && out->path[end - 1] == '/'; end--)

@@ -18,6 +18,7 @@ struct ensemble_diffuser {
                          absolute path: for records */
     char *prompt;     /* template, holds "{}" */
     char *prediction; /* what a single file's UNet predicts; NULL: the usual guess */
+    double weight; /* above 0: how much its pictures count in `optimize`; 1 if not said */
     int index; /* place in the ensemble: independent noise depends on it. Diffusers from
                   elsewhere follow those of the ensemble, in the order they are named */
 };
@@ -29,12 +30,13 @@ struct ensemble_network {
 
 /* A default of the ensemble's own for an option of the first stage or of `optimize`. */
 struct ensemble_default {
-    const char *section; /* "generate" or "optimize" */
+    const char *section; /* "generate", "optimize" or, with --seed input, which it wins
+                            over, "optimize.from_input" */
     const char *field;   /* as in ensemble.json: "lr_decay" */
     char *text;          /* its value, as written there */
 };
 
-#define ENSEMBLE_MAX_DEFAULTS 16
+#define ENSEMBLE_MAX_DEFAULTS 27
 
 /* Start from `{0}`. */
 struct ensemble {
@@ -90,6 +92,10 @@ bool ensemble_select(struct ensemble *s, char *const *names, int count, struct e
 /* Keeps the ensemble's own pair. ERR_USAGE where it has none and more than two diffusers.
  */
 bool ensemble_select_pair(struct ensemble *s, struct err *e);
+
+/* How much the pictures of the diffuser of this name count in `optimize`, against the
+ * others' weights; 1 for a name that the ensemble lacks. */
+double ensemble_weight(const struct ensemble *s, const char *name);
 
 /* Whether what a run needs is there; `needs` are bits of enum ensemble_need, the critics
  * being CLIP and the perceptual network. ERR_INPUT names what is missing. */

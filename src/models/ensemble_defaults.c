@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#define FROM_INPUT "from_input" /* of the section "optimize": with --seed input */
+
 struct field {
     const char *name;
     bool is_text; /* else a number */
@@ -35,16 +37,18 @@ static bool read_field(struct ensemble *s, const struct json *object,
     return true;
 }
 
-static bool read_section(struct ensemble *s, const struct json *root, const char *section,
-                         const struct field *fields, size_t count, struct err *e)
+/* A section that may be NULL, and may hold `inner` as well unless that is. */
+static bool read_section(struct ensemble *s, const struct json *object,
+                         const char *section, const struct field *fields, size_t count,
+                         const char *inner, struct err *e)
 {
-    const char *known[ENSEMBLE_MAX_DEFAULTS];
-    const struct json *object = NULL;
+    const char *known[ENSEMBLE_MAX_DEFAULTS + 1];
     for (size_t i = 0; i < count; i++)
         known[i] = fields[i].name;
-    if (!config_may_object(root, section, &object, e) || !object)
-        return e->code == ERR_OK;
-    if (!config_only(object, known, count, e))
+    known[count] = inner;
+    if (!object)
+        return true;
+    if (!config_only(object, known, count + (inner != NULL), e))
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct ensemble_default of = {.section = section, .field = known[i]};
@@ -70,8 +74,14 @@ bool ensemble_read_defaults(struct ensemble *s, const struct json *root, struct 
         GENERATE_COUNT = sizeof generate / sizeof *generate,
         OPTIMIZE_COUNT = sizeof optimize / sizeof *optimize
     };
-    _Static_assert(GENERATE_COUNT + OPTIMIZE_COUNT == ENSEMBLE_MAX_DEFAULTS,
+    _Static_assert(GENERATE_COUNT + 2 * OPTIMIZE_COUNT == ENSEMBLE_MAX_DEFAULTS,
                    "ensemble.h: ENSEMBLE_MAX_DEFAULTS");
-    return read_section(s, root, "generate", generate, GENERATE_COUNT, e) &&
-           read_section(s, root, "optimize", optimize, OPTIMIZE_COUNT, e);
+    const struct json *draw = NULL, *move = NULL, *from_input = NULL;
+    return config_may_object(root, "generate", &draw, e) &&
+           read_section(s, draw, "generate", generate, GENERATE_COUNT, NULL, e) &&
+           config_may_object(root, "optimize", &move, e) &&
+           read_section(s, move, "optimize", optimize, OPTIMIZE_COUNT, FROM_INPUT, e) &&
+           (!move || config_may_object(move, FROM_INPUT, &from_input, e)) &&
+           read_section(s, from_input, "optimize." FROM_INPUT, optimize, OPTIMIZE_COUNT,
+                        NULL, e);
 }

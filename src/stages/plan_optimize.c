@@ -70,11 +70,17 @@ static bool choose_perceptual(struct plan *p, struct err *e)
 
 static bool choose_shares(struct plan *p, struct err *e)
 {
-    const struct option_weight_sets *sets = &p->run->options->weights;
+    const struct options *o = p->run->options;
+    double *shares = p->settings.shares, sum = 0;
+    bool paper = o->optimize.preset && strcmp(o->optimize.preset, "paper") == 0;
     p->settings.share_count = p->models;
     for (int m = 0; m < p->models; m++)
-        p->settings.shares[m] = 1.0 / p->models;
-    return sets->count == 0 || plan_shares(p, &sets->set[0], p->settings.shares, e);
+        shares[m] = paper ? 1 : ensemble_weight(p->run->ensemble, p->model_names[m]);
+    for (int m = 0; m < p->models; m++)
+        sum += shares[m];
+    for (int m = 0; m < p->models; m++)
+        shares[m] /= sum;
+    return o->weights.count == 0 || plan_shares(p, &o->weights.set[0], shares, e);
 }
 
 static bool choose_settings(struct plan *p, struct err *e)

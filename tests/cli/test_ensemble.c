@@ -22,7 +22,8 @@ static const struct progress progress = {.note = keep_note};
 static const char three[] =
     "{\"name\": \"paper\", \"diffusers\": ["
     "{\"name\": \"a\", \"path\": \"a\", \"prompt\": \"{}\"},"
-    "{\"name\": \"b\", \"path\": \"../demo/b\", \"prompt\": \"b style {}\"},"
+    "{\"name\": \"b\", \"path\": \"../demo/b\", \"prompt\": \"b style {}\","
+    "\"weight\": 1.5},"
     "{\"name\": \"c\", \"path\": \"/abs/c\"}],"
     "\"pair\": [\"c\", \"a\"], \"vqgan\": {\"path\": \"vq/last.ckpt\", \"size\": [128, "
     "192]},"
@@ -30,7 +31,8 @@ static const char three[] =
     "\"example\": \"a castle\","
     "\"generate\": {\"steps\": 30, \"guidance\": 4.50, \"scheduler\": \"ddim\","
     "\"cache_interval\": 2, \"guidance_interval\": \"0:0.5\"},"
-    "\"optimize\": {\"perceptual_weight\": 1.0, \"crops\": \"1x1,8x0.5\"}}";
+    "\"optimize\": {\"perceptual_weight\": 1.0, \"crops\": \"1x1,8x0.5\","
+    "\"from_input\": {\"lr\": 0.02}}}";
 
 static const char demo[] =
     "{\"name\": \"demo\", \"diffusers\": [{\"name\": \"x\", \"path\": \"x\"},"
@@ -84,13 +86,16 @@ static void test_fields(void)
         {"generate", "scheduler", "ddim"},
         {"generate", "steps", "30"},
         {"optimize", "crops", "1x1,8x0.5"},
-        {"optimize", "perceptual_weight", "1.0"}};
-    CHECK_INT(s.default_count, 7);
-    for (int i = 0; i < 7; i++) {
+        {"optimize", "perceptual_weight", "1.0"},
+        {"optimize.from_input", "lr", "0.02"}};
+    CHECK_INT(s.default_count, 8);
+    for (int i = 0; i < 8; i++) {
         CHECK_STR(s.defaults[i].section, defaults[i].section);
         CHECK_STR(s.defaults[i].field, defaults[i].field);
         CHECK_STR(s.defaults[i].text, defaults[i].text);
     }
+    CHECK(ensemble_weight(&s, "b") == 1.5 && ensemble_weight(&s, "c") == 1);
+    CHECK(ensemble_weight(&s, "elsewhere") == 1);
     ensemble_close(&s);
     char directory[256];
     snprintf(directory, sizeof directory, "%s/paper", folder);
@@ -116,6 +121,7 @@ static void test_selection(void)
     CHECK_INT(s.diffusers[2].index, 0);
     CHECK_STR(s.diffusers[3].listed, "./other");
     CHECK_INT(s.diffusers[3].index, 4);
+    CHECK(ensemble_weight(&s, "a") == 1 && ensemble_weight(&s, "mine") == 1);
     ensemble_close(&s);
 
     CHECK(ensemble_open(&s, write_ensemble("paper", three), NULL, &e));
@@ -360,6 +366,15 @@ static void test_refusals(void)
         {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\", "
          "\"prediction\": \"sample\"}]}",
          "found \"sample\", expected epsilon or v_prediction"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\", "
+         "\"weight\": 0}]}",
+         "$.diffusers[0].weight: found number 0, expected"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"optimize\": {\"from_input\": {\"from_input\": {}}}}",
+         "$.optimize.from_input"},
+        {"{\"name\": \"n\", \"diffusers\": [{\"name\": \"a\", \"path\": \"a\"}], "
+         "\"optimize\": {\"from_input\": 3}}",
+         "$.optimize.from_input"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ensemble s = {0};

@@ -362,6 +362,37 @@ static void test_presets(void)
     options_free(o);
 }
 
+/* What an ensemble says for one start wins over what it says for all. */
+static void test_defaults_by_start(void)
+{
+    static const struct {
+        const char *line;
+        double rate, variation;
+    } rows[] = {{"optimize", 0.2, 5},
+                {"optimize --seed gaussian", 0.2, 5},
+                {"optimize --seed input", 0.02, 5},
+                {"optimize --seed input --lr 0.1", 0.1, 5},
+                {"optimize --seed input --preset crowson", 0.05, 5},
+                {"optimize --seed input --preset paper", 0.35, 0}};
+    const struct ensemble s = {.file = "e.json",
+                               .default_count = 3,
+                               .defaults = {{"optimize", "lr", "0.2"},
+                                            {"optimize", "tv_weight", "5"},
+                                            {"optimize.from_input", "lr", "0.02"}}};
+    struct line l;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        parse(&l, rows[i].line);
+        struct options *o = &l.parsed.options;
+        CHECK(options_tune(o, &s, &l.e));
+        CHECK(o->optimize.rate == rows[i].rate);
+        CHECK(o->optimize.tv_weight == rows[i].variation);
+        options_free(o);
+    }
+    parse(&l, "blend");
+    CHECK(options_tune(&l.parsed.options, &s, &l.e));
+    options_free(&l.parsed.options);
+}
+
 /* An ensemble's own defaults stand behind the command line. */
 static void test_tuning(void)
 {
@@ -591,6 +622,7 @@ int main(void)
     RUN(test_values);
     RUN(test_optimize);
     RUN(test_presets);
+    RUN(test_defaults_by_start);
     RUN(test_tuning);
     RUN(test_shards);
     RUN(test_repetition);

@@ -206,11 +206,32 @@ def test_defaults_of_the_ensemble(optimize, critical, record, tmp_path):
     assert made["lr_decay"] == 0.5 and made["crops"] == "1x1,3x0.5"
     options = record(tmp_path / "run")["options"]
     assert options["lr"] == 0.05 and options["steps"] == 7
+    by_start = tuned(lr=0.05, from_input={"lr": 0.01})
+    for seed, rate in (("noise", 0.05), ("input", 0.01)):
+        optimize(seed, "--seed", seed, epochs=1, ensemble=by_start)
+        assert texts(tmp_path / seed / "optimize/000.png")["optimize"]["lr"] == rate
     for settings, word in (({"lr": 1000}, "optimize.lr"), ({"steps": 3}, "steps"),
                            ({"lr_decay_every": 1.5}, "lr_decay_every"),
                            ({"crops": 3}, "crops"), ({"layer": "all"}, "layer")):
         result = optimize("bad", ensemble=tuned(**settings), status=3)
         assert word in result.stderr and "ensemble.json" in result.stderr
+
+
+def test_weights_of_the_ensemble(diffens, critical, tmp_path):
+    folder = tmp_path / "ensemble"
+    shutil.copytree(critical.parent, folder)
+    fields = json.loads(critical.read_text())
+    fields["diffusers"][1]["weight"] = 3
+    (folder / "ensemble.json").write_text(json.dumps(fields))
+    for out, shares, *more in (("of the ensemble", [0.25, 0.75]),
+                               ("of the paper", [0.5, 0.5], "--preset", "paper"),
+                               ("given", [0.4, 0.6], "--weights", "0.4,0.6"),
+                               ("turned", [0.75, 0.25], "--models", "b,a")):
+        diffens("optimize", "--ensemble", folder, "--epochs", 1, "--save-every", 0, "--steps",
+                1, "--size", "64x64", "--crops", "1x1", "--threads", 1, *more,
+                "--out", tmp_path / out)
+        parents = texts(tmp_path / out / "optimize/000.png")["parents"]
+        assert [p["weight"] for p in parents] == shares
 
 
 def test_refusals(optimize, tiny, critical, tmp_path):
