@@ -142,8 +142,10 @@ def test_failing_ffmpeg(diffens, stub, sweep, record, tmp_path, mode, words):
 def test_interrupted(build, stub, sweep, tmp_path):
     (stub / "mode").write_text("slow")
     sweep[sweep.index("0:1:3")] = "0:1:9"   # so that a frame waits while the stub sleeps
-    process = subprocess.Popen([build / "diffens", *map(str, sweep), "--animate", "gif"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [build / "diffens", *map(str, sweep), "--animate", "gif"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # & leaves it ignored
     while not (stub / "started").exists():
         time.sleep(0.01)
         assert process.poll() is None
