@@ -139,8 +139,10 @@ bool bpe_add_token(struct bpe *b, const char *name, size_t size, int32_t id,
     if (!grow_tokens(b, id, e))
         return false;
     if (b->tokens[id].name)
-        return err_set(e, ERR_INPUT, "token \"%s\": found id %d, which is \"%s\"",
-                       STR_SHOW(name), (int)id, STR_SHOW(b->tokens[id].name));
+        return err_set(
+            e, ERR_INPUT,
+            "token \"%s\": found id %d, which is \"%s\", expected one of its own",
+            STR_SHOW(name), (int)id, STR_SHOW(b->tokens[id].name));
     b->tokens[id] = (struct bpe_token){name, size};
     return true;
 }
@@ -169,7 +171,8 @@ bool bpe_index_tokens(struct bpe *b, struct err *e)
             continue;
         int32_t *slot = name_slot(b, b->tokens[id].name, b->tokens[id].size);
         if (*slot >= 0)
-            return err_set(e, ERR_INPUT, "token \"%s\": found twice, with ids %d and %d",
+            return err_set(e, ERR_INPUT,
+                           "token \"%s\": found twice, with ids %d and %d, expected once",
                            STR_SHOW(b->tokens[id].name), (int)*slot, (int)id);
         *slot = id;
     }
@@ -263,11 +266,15 @@ static bool read_token(struct bpe *b, struct json_scan *scan,
     int32_t id;
     if (!json_scan_next(scan, &value, e))
         return false;
+    char found[40];
+    if (value.kind == JSON_TOKEN_NUMBER)
+        str_escape(found, sizeof found, value.text, value.size);
+    else
+        snprintf(found, sizeof found, "%s", json_token_name(value.kind));
     if (!token_id(&value, &id))
         return err_set(e, ERR_INPUT,
                        "line %zu: token \"%s\": found %s, expected an integer 0..%d",
-                       scan->token_line, STR_SHOW(key->text), json_token_name(value.kind),
-                       BPE_MAX_TOKENS - 1);
+                       scan->token_line, STR_SHOW(key->text), found, BPE_MAX_TOKENS - 1);
     return bpe_add_token(b, key->text, key->size, id, e) ||
            fail_in_line(e, scan->token_line);
 }
@@ -308,6 +315,9 @@ static bool scan_merges(struct bpe *b, const char *text, size_t size, struct err
 {
     int32_t rank = 0;
     size_t line = 1;
+    /* transformers: CLIPTokenizer.__init__ strips what follows the last merge. */
+    while (size > 0 && strchr("\r\n", text[size - 1]))
+        size--;
     for (size_t at = 0; at < size; line++) {
         const char *newline = memchr(text + at, '\n', size - at);
         size_t end = newline ? (size_t)(newline - text) : size;
@@ -322,6 +332,31 @@ static bool scan_merges(struct bpe *b, const char *text, size_t size, struct err
     return true;
 }
 
+/* In CLIP's vocabularies a token in front of <|startoftext|> is a byte or what a merge
+ * makes: one that is neither tells of a file that breaks off. */
+static bool check_whole(const struct bpe *b, struct err *e)
+{
+    static const char begin[] = "<|startoftext|>";
+    int32_t count = bpe_find(b, begin, sizeof begin - 1);
+    bool *made = calloc((size_t)b->token_count + 1, sizeof *made);
+    if (!made)
+        return err_set(e, ERR_MEMORY, "out of memory for %d tokens", (int)b->token_count);
+    for (int byte = 0; byte < 2 * 256; byte++)
+        if (b->byte_id[byte / 256][byte % 256] >= 0)
+            made[b->byte_id[byte / 256][byte % 256]] = true;
+    for (size_t i = 0; i < b->merges_size; i++)
+        if (b->merges[i].left >= 0)
+            made[b->merges[i].merged] = true;
+    int32_t id = 0;
+    while (id < count && (made[id] || !b->tokens[id].name))
+        id++;
+    free(made);
+    return id >= count || err_set(e, ERR_INPUT,
+                                  "found no merge that makes \"%s\", expected one: "
+                                  "incomplete download?",
+                                  STR_SHOW(b->tokens[id].name));
+}
+
 static bool read_merges(struct bpe *b, const char *path, struct err *e)
 {
     char *text = NULL;
@@ -330,7 +365,8 @@ static bool read_merges(struct bpe *b, const char *path, struct err *e)
         return false;
     for (size_t i = 0; i < size; i++)
         lines += text[i] == '\n';
-    bool ok = bpe_expect_merges(b, lines, e) && scan_merges(b, text, size, e);
+    bool ok = bpe_expect_merges(b, lines, e) && scan_merges(b, text, size, e) &&
+              check_whole(b, e);
     free(text);
     return ok || err_in_file(e, path);
 }

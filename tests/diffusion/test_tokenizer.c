@@ -61,7 +61,7 @@ static void test_vocab_refused(void)
         {"{\"a\": 0} x", "expected nothing after the JSON value"},
         {"{\"a\": 0,\n \"b\": \"1\"}",
          "line 2: token \"b\": found a string, expected an int"},
-        {"{\"a\": 1.5}", "token \"a\": found a number, expected an integer 0..1048575"},
+        {"{\"a\": 1.5}", "token \"a\": found 1.5, expected an integer 0..1048575"},
         {"{\"a\": -1}", "token \"a\""},
         {"{\"a\": 1048576}", "token \"a\""},
         {"{\"a\": 99999999999999999999}", "token \"a\""},
@@ -97,6 +97,7 @@ static void test_merges_refused(void)
         {"z a\n", "line 1: found \"z\""},
         {"a a\n", "line 1: found \"aa\", expected a token of the vocabulary"},
         {"a \x1B[2J\n", "found \"\\x1B[2J\""},
+        {"", "found no merge that makes \"ab</w>\", expected one: incomplete download?"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         refused(vocab, rows[i].text, NULL, NULL, NULL, "merges.txt", rows[i].message);
@@ -236,6 +237,7 @@ static void test_tolerated(void)
         "a b</w>",
         "a b</w>\r\n",
         "#version: 0.2\na b</w>",
+        "a b</w>\n\r\n\n",
     };
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         struct err e;
