@@ -240,6 +240,23 @@ bool config_may_string(const struct json *object, const char *key, const char **
     return !config_has(object, key) || config_need_string(object, key, out, e);
 }
 
+/* Names the field that was meant, or all there are. */
+static bool fail_unknown(const struct json *member, const char *const *known,
+                         size_t count, struct err *e)
+{
+    const char *nearest = str_nearest(member->key, known, count);
+    struct str names = {0};
+    for (size_t i = 0; !nearest && i < count; i++)
+        str_addf(&names, "%s%s", i ? ", " : "", known[i]);
+    if (nearest)
+        json_fail(member, e, "found an unknown field, expected \"%s\"", nearest);
+    else
+        json_fail(member, e, "found an unknown field, expected one of %s",
+                  str_text(&names));
+    str_free(&names);
+    return false;
+}
+
 bool config_only(const struct json *object, const char *const *known, size_t count,
                  struct err *e)
 {
@@ -251,10 +268,7 @@ bool config_only(const struct json *object, const char *const *known, size_t cou
             found = strcmp(m->key, known[i]) == 0;
         if (found)
             continue;
-        const char *nearest = str_nearest(m->key, known, count);
-        json_fail(m, e, "found an unknown field%s%s%s", nearest ? ", expected \"" : "",
-                  nearest ? nearest : "", nearest ? "\"" : "");
-        return false;
+        return fail_unknown(m, known, count, e);
     }
     return true;
 }

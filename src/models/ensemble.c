@@ -390,6 +390,11 @@ bool ensemble_check_files(const struct ensemble *s, unsigned needs, struct err *
 {
     for (int i = 0; (needs & NEED_DIFFUSERS) && i < s->count; i++) {
         const struct ensemble_diffuser *d = &s->diffusers[i];
+        if (d->index >= s->listed && !ensemble_path_exists(d->path))
+            return err_set(e, ERR_INPUT,
+                           "%s: found nothing there (%s), expected a diffusers directory "
+                           "or a single-file checkpoint",
+                           STR_SHOW(d->path), strerror(errno));
         if (!check_path(s, "diffuser", d->name, d->path, e))
             return false;
     }

@@ -6,10 +6,13 @@
 #include "io/config.h"
 #include "io/limits.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { NAMES_SHOWN = 8 }; /* of a directory without an index */
 
 struct part {
     const char *name, *class_name;
@@ -49,12 +52,14 @@ static bool check_folder(const char *directory, const char *name, struct err *e)
         return err_set(e, ERR_MEMORY, "%s: no host memory for a path",
                        STR_SHOW(directory));
     struct stat status;
-    bool ok = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    bool there = stat(path, &status) == 0;
+    const char *problem = there ? "a file is there" : strerror(errno);
+    bool ok = there && S_ISDIR(status.st_mode);
     if (!ok)
         err_set(e, ERR_INPUT,
-                "%s: found no such folder, expected the %s that "
-                "model_index.json names",
-                STR_SHOW(path), name);
+                "%s: found no such folder (%s), expected the %s that model_index.json "
+                "names",
+                STR_SHOW(path), problem, name);
     free(path);
     return ok;
 }
@@ -76,6 +81,32 @@ static bool check_index(const struct json *index, const char *directory, struct 
     return true;
 }
 
+static int visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* Says what is there instead of model_index.json. */
+static bool fail_no_index(const char *directory, struct err *e)
+{
+    struct dirent **entries = NULL;
+    struct str names = {0};
+    int count = scandir(directory, &entries, visible, alphasort);
+    for (int i = 0; i < count; i++) {
+        if (i < NAMES_SHOWN)
+            str_addf(&names, "%s%s", i ? ", " : "", STR_SHOW(entries[i]->d_name));
+        free(entries[i]);
+    }
+    free(entries);
+    err_set(e, ERR_INPUT,
+            "%s: found %s%s%s, expected a diffusers directory: model_index.json, "
+            "text_encoder/, tokenizer/, unet/, vae/, scheduler/",
+            STR_SHOW(directory), count > 0 ? "no model_index.json but " : "nothing in it",
+            str_text(&names), count > NAMES_SHOWN ? ", ..." : "");
+    str_free(&names);
+    return false;
+}
+
 bool model_dir_check(const char *directory, struct err *e)
 {
     struct stat status;
@@ -90,8 +121,10 @@ bool model_dir_check(const char *directory, struct err *e)
         return err_set(e, ERR_MEMORY, "%s: no host memory for a path",
                        STR_SHOW(directory));
     struct json_document index = {0};
-    bool ok = json_read(&index, path, LIMIT_JSON_CONFIG, e) &&
-              check_index(index.root, directory, e);
+    bool ok =
+        (lstat(path, &status) == 0 || errno != ENOENT || fail_no_index(directory, e)) &&
+        json_read(&index, path, LIMIT_JSON_CONFIG, e) &&
+        check_index(index.root, directory, e);
     json_free(&index);
     free(path);
     return ok;

@@ -44,6 +44,7 @@ bool network_check(const struct network *n, const tc_scope *shapes,
 {
     if (!tc_check(shapes, e))
         return err_in_file(e, n->path);
+    progress_note(progress, NOTE_DETAIL, "weights: %s", STR_SHOW(n->path));
     struct weights_findings f = weights_check(n->asked);
     weights_tell_findings(n->asked, tell_finding, &(struct teller){n, progress});
     if (f.missing + f.mismatched > 0)

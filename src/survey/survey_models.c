@@ -115,12 +115,11 @@ static bool add_network(struct survey *s, struct survey_model *model, const char
 
 /* Notes why a model could not be opened; false where that says nothing about the model.
  */
-static bool note_failure(struct survey *s, struct survey_model *model,
-                         const struct err *failure, struct err *e)
+static bool note_failure(struct survey *s, const struct err *failure, struct err *e)
 {
     if (failure->code != ERR_INPUT)
         return err_from(e, failure, NULL);
-    survey_problem(s, "%s: %s", STR_SHOW(model->name), failure->message);
+    survey_problem(s, "%s", failure->message);
     if (failure->hint[0])
         survey_problem(s, "  %s", failure->hint);
     return true;
@@ -135,7 +134,7 @@ static bool look_at_diffuser(struct survey *s, struct survey_model *model, bool 
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!diffuser_open(&d, model->name, model->path, NULL, &progress, &failure))
-        return note_failure(s, model, &failure, e);
+        return note_failure(s, &failure, e);
     snprintf(model->detail, sizeof model->detail, "%s",
              scheduler_config_name(&d.scheduler));
     bool ok =
@@ -158,7 +157,7 @@ bool survey_vqgan(struct survey *s, struct survey_model *model, struct err *e)
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!vqgan_open(&v, model->path, &progress, &failure))
-        return note_failure(s, model, &failure, e);
+        return note_failure(s, &failure, e);
     snprintf(model->detail, sizeof model->detail, "f%lld, %lld codes",
              (long long)vqgan_factor(&v.config), (long long)v.config.n_embed);
     bool ok = add_network(s, model, "vqgan", "VQModel", &v.network, e);
@@ -173,7 +172,7 @@ bool survey_clip(struct survey *s, struct survey_model *model, struct err *e)
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!clip_open(&c, model->path, &progress, &failure))
-        return note_failure(s, model, &failure, e);
+        return note_failure(s, &failure, e);
     snprintf(model->detail, sizeof model->detail, "%lld x %lld pixels, patches of %lld",
              (long long)c.config.image_size, (long long)c.config.image_size,
              (long long)c.config.patch_size);
@@ -190,7 +189,7 @@ bool survey_perceptual(struct survey *s, struct survey_model *model, struct err 
     struct err failure = {0};
     struct progress progress = listen(s);
     if (!perceptual_open(&p, model->path, &progress, &failure))
-        return note_failure(s, model, &failure, e);
+        return note_failure(s, &failure, e);
     snprintf(model->detail, sizeof model->detail,
              p.has_heads ? "with LPIPS heads" : "without heads");
     bool ok =
@@ -261,7 +260,7 @@ bool survey_file(struct survey *s, struct survey_model *model, struct err *e)
     struct tensor_file file = {0};
     struct err failure = {0};
     if (!tensor_file_open(&file, model->path, &failure))
-        return note_failure(s, model, &failure, e);
+        return note_failure(s, &failure, e);
     bool ok = true;
     if (tensor_file_find(&file, "model.diffusion_model.input_blocks.0.0.weight")) {
         ok = survey_checkpoint(s, model, &file, e);

@@ -105,7 +105,13 @@ ROWS = [
 
     inputs("folder missing", DRAW, r"/plain.*(No such file|nothing)",
            lambda folder: demo_with({})(folder) or (folder / "e/plain").rename(folder / "gone")),
-    model("gone", INDEX, r"No such file", None),
+    inputs("model_index.json gone", DRAW, r"/plain: found no model_index\.json but scheduler, text_encoder, "
+           r"tokenizer, unet, vae, expected a diffusers directory: model_index\.json, ",
+           demo_with({f"plain/{INDEX}": None})),
+    commands("a model of another kind", r"/clip: found no model_index\.json but config\.json, .*, expected",
+             DRAW.replace("@/e/ensemble.json", "demo").replace("plain", str(DEMO / "clip")), status=3),
+    commands("no model at a path", r"^@?.*/nowhere: found nothing there \(No such file or directory\), expected",
+             DRAW.replace("@/e/ensemble.json", "demo").replace("plain", "@/nowhere"), status=3),
     config(INDEX, "a class", r"\$._class_name: found .*, expected",
            edited(_class_name="StableDiffusionXLPipeline"), edited(_class_name=5)),
     config(INDEX, "a part's class", r"\$\.unet.*: found .*, expected",
@@ -113,10 +119,14 @@ ROWS = [
            edited(unet="x"), edited(unet=[None, None])),
     config(INDEX, "syntax", r"line \d+, column \d+", b"{", b"", b"<html>"),
     inputs("a part's folder missing", DRAW, r"/plain/(unet|vae|scheduler|tokenizer|text_encoder): "
-           r"found no such folder, expected the", *(
+           r"found no such folder \(No such file or directory\), expected the", *(
                demo_with({f"plain/{part}/{name}": None for name in names}) for part, names in {
                    "unet": ("config.json", WEIGHTS), "vae": ("config.json", WEIGHTS),
                    "scheduler": ("scheduler_config.json",)}.items())),
+    inputs("a part's folder is a link in a circle", DRAW, r"/plain/tokenizer: found no such folder \(Too many "
+           r"levels of symbolic links\)", demo_with({"plain/tokenizer/" + name: None for name in (
+               "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")},
+               {"plain/tokenizer": "tokenizer"})),
     model("gone", UNET, r"No such file", None), model("gone", VAE, r"No such file", None),
     model("gone", TEXT, r"No such file", None),
     inputs("weights gone", DRAW, r"/plain/(unet|vae): found no weights, expected \w+\.safetensors",
@@ -161,7 +171,8 @@ ROWS = [
            edited(beta_start=-1), edited(beta_end=1.5), edited(beta_schedule="cubic"),
            edited(beta_start="x")),
     config(SCHEDULER, "trained betas", r"\$\.trained_betas.*: found", edited(trained_betas=[0, 2]),
-           edited(trained_betas=["a"])),
+           edited(trained_betas=["a"]), edited(trained_betas=[0] * 1000),
+           edited(trained_betas=[0.1] * 999 + [2])),
     config(SCHEDULER, "steps", r"\$\.num_train_timesteps: found .*, expected",
            edited(num_train_timesteps=0), edited(num_train_timesteps=10**9)),
     config(SCHEDULER, "prediction", r"\$\.prediction_type: found \"flow\", expected",
@@ -193,7 +204,7 @@ ROWS = [
     model("gone", "tokenizer/vocab.json", r"No such file", None),
     model("gone", "tokenizer/merges.txt", r"No such file", None),
     model("not an object", "tokenizer/vocab.json", r"found .*, expected an object", b"[]", b'"a"'),
-    model("ids", "tokenizer/vocab.json", r"line \d+: token \".*\": found", *(
+    model("ids", "tokenizer/vocab.json", r"line \d+: token \"a\": found (-1|1\.5|10{9}|a string|null|an object), ", *(
         text(TOKENS | {"a": v}) for v in ("x", 1.5, -1, None, 10**9, {}))),
     model("an id twice", "tokenizer/vocab.json", r"token \".*\": found id", text(TOKENS | {"zq": 5})),
     model("another alphabet", "tokenizer/vocab.json", r"found token .*byte-level alphabet",
@@ -205,6 +216,8 @@ ROWS = [
     model("lines", "tokenizer/merges.txt", r"line \d+: found \".*\", expected", *(
         MERGES + line for line in (b"a\n", b"a b c\n", b" a\n", b"a \n", b"zzzz qqqq\n",
                                    b"\xff\xfe\n"))),
+    model("breaks off", "tokenizer/merges.txt", r'found no merge that makes ".*", expected one', b"",
+          lambda old: b"\n".join(old.split(b"\n")[:50]), b"#version: 0.2\n"),
     config("tokenizer/tokenizer_config.json", "numbers", r"\$\.\w+: found .*, expected",
            edited(model_max_length=0), edited(model_max_length="x")),
     config("tokenizer/special_tokens_map.json", "tokens", r".*found .*, expected",

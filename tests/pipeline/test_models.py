@@ -118,6 +118,14 @@ def test_unused_tensors_are_counted_or_refused(diffens, tiny, tmp_path):
     assert "not used" not in generate("a", "other", "--strict").stderr
 
 
+def test_safetensors_come_first_and_it_is_said(diffens, tiny, tmp_path):
+    shutil.copytree(tiny[0].parent / "a", tmp_path / "model")
+    (tmp_path / "model/unet/diffusion_pytorch_model.bin").write_bytes(b"not looked at")
+    plan = diffens("generate", "--ensemble", tiny[0], "--models", tmp_path / "model", "--prompt",
+                   "a cat", "--out", tmp_path / "run", "--dry-run", "-v")
+    assert f"weights: {tmp_path}/model/{UNET}" in plan.stderr and ".bin" not in plan.stderr
+
+
 @pytest.mark.parametrize("prefix", ["", "text_model."])
 def test_text_encoders_with_and_without_prefix(diffens, tiny, tmp_path, prefix):
     """transformers has saved both; the picture is the same."""

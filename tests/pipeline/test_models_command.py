@@ -74,7 +74,7 @@ def test_list_says_what_is_missing(run, copy):
     (copy.parent / "odd/ensemble.json").write_text("{")
     text = run(copy.parent, "models", "list").stdout
     assert "incomplete" in text and "unreadable" in text
-    assert "whole: a: " in text and "No such file" in text
+    assert f"whole: {copy / 'a'}: No such file" in text
     found = parsed(run(copy.parent, "models", "list", "--json"))["ensembles"]
     assert [e["complete"] for e in found if e["path"].startswith(str(copy.parent))] == [
         False, False]
