@@ -18,7 +18,7 @@ static bool open_network(struct network *n, const char *path, layout_function *l
         return err_set(e, ERR_MEMORY, "no host memory for a path");
     return network_open_as(n, copy, layout, shapes, e) &&
            (n->file.count > 0 ||
-            err_set(e, ERR_INPUT, "%s: found no tensors", STR_SHOW(path)));
+            err_set(e, ERR_INPUT, "%s: found no tensors, expected some", STR_SHOW(path)));
 }
 
 /* What the file is where it is not what it should be (diffusers: single_file_utils.py,

@@ -136,7 +136,7 @@ static bool stack_global(struct pickle_machine *m)
     if (!names)
         return false;
     if (names[0]->kind != PICKLE_TEXT || names[1]->kind != PICKLE_TEXT)
-        return pickle_fail(m, "found a global whose names are not texts");
+        return pickle_fail(m, "found a global whose names are not texts, expected texts");
     m->depth -= 2;
     return push_global(m, names[0]->text, names[1]->text);
 }
@@ -227,7 +227,7 @@ static bool set_items(struct pickle_machine *m, struct pickle_value **items, siz
     if (!container)
         return false;
     if (count % 2 != 0)
-        return pickle_fail(m, "found a key without a value");
+        return pickle_fail(m, "found a key without a value, expected pairs");
     if (!pickle_is_mapping(*container))
         return pickle_fail(m, "found %s, expected a dict",
                            pickle_describe(*container, found, sizeof found));
@@ -260,7 +260,7 @@ static bool make_dict(struct pickle_machine *m)
     if (!items)
         return false;
     return count % 2 == 0 ? push_items(m, PICKLE_DICT, items, count)
-                          : pickle_fail(m, "found a key without a value");
+                          : pickle_fail(m, "found a key without a value, expected pairs");
 }
 
 /* Opcodes */
@@ -409,7 +409,8 @@ static bool execute(struct pickle_machine *m)
     case 'Q': /* BINPERSID */
         return persistent(m);
     default:
-        return pickle_fail(m, "found an opcode that no tensor file needs");
+        return pickle_fail(m,
+                           "found an opcode that no tensor file needs, expected others");
     }
 }
 
@@ -444,7 +445,8 @@ static bool run(struct pickle_machine *m)
         if (m->opcode == '.') /* STOP */
             return stop(m);
         if (count == most) {
-            pickle_fail(m, "found more than %" PRIu64 " opcodes", most);
+            pickle_fail(m, "found more than %" PRIu64 " opcodes, expected at most that",
+                        most);
             return limit_hint(LIMIT_PICKLE_OPCODES, m->e);
         }
         if (!execute(m))

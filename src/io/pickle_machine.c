@@ -64,7 +64,7 @@ const uint8_t *pickle_take_line(struct pickle_machine *m, size_t *size)
     const uint8_t *end = memchr(bytes, '\n', m->size - m->at);
     if (!end) {
         m->p->truncated = true;
-        pickle_fail(m, "found no end of line");
+        pickle_fail(m, "found no end of line, expected one");
         return NULL;
     }
     *size = (size_t)(end - bytes);
@@ -89,7 +89,8 @@ bool pickle_push(struct pickle_machine *m, struct pickle_value *value)
     if (!value)
         return pickle_fail_value(m);
     if (m->depth == limit_of(LIMIT_PICKLE_STACK)) {
-        pickle_fail(m, "found more than %zu values on the stack", m->depth);
+        pickle_fail(m, "found more than %zu values on the stack, expected at most that",
+                    m->depth);
         return limit_hint(LIMIT_PICKLE_STACK, m->e);
     }
     if (m->depth == m->stack_room && !grow(m, 2 * m->stack_room))
@@ -120,7 +121,8 @@ struct pickle_value *pickle_pop(struct pickle_machine *m)
 bool pickle_mark(struct pickle_machine *m)
 {
     if (m->mark_count == PICKLE_NESTING)
-        return pickle_fail(m, "found values nested deeper than %d", PICKLE_NESTING);
+        return pickle_fail(m, "found values nested deeper than %d, expected at most that",
+                           PICKLE_NESTING);
     m->marks[m->mark_count++] = m->depth;
     return true;
 }
@@ -128,7 +130,7 @@ bool pickle_mark(struct pickle_machine *m)
 struct pickle_value **pickle_above_mark(struct pickle_machine *m, size_t *count)
 {
     if (m->mark_count == 0) {
-        pickle_fail(m, "found no mark on the stack");
+        pickle_fail(m, "found no mark on the stack, expected one");
         return NULL;
     }
     size_t floor = m->marks[--m->mark_count];
@@ -168,7 +170,8 @@ bool pickle_memo_put(struct pickle_machine *m, uint64_t index)
 bool pickle_memo_get(struct pickle_machine *m, uint64_t index)
 {
     if (index >= m->memo_room || !m->memo[index])
-        return pickle_fail(m, "found no memo %llu", (unsigned long long)index);
+        return pickle_fail(m, "found no memo %llu, expected one that was put",
+                           (unsigned long long)index);
     return pickle_push(m, m->memo[index]);
 }
 

@@ -26,7 +26,9 @@ void *pickle_allocate(struct pickle *p, size_t size, struct err *e)
     if (!block || block->size - block->used < size) {
         size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
         if (room > p->budget - p->used) {
-            err_set(e, ERR_INPUT, "found values of more than %zu bytes", p->budget);
+            err_set(e, ERR_INPUT,
+                    "found values of more than %zu bytes, expected at most that",
+                    p->budget);
             limit_hint(LIMIT_PICKLE_VALUES, e);
             return NULL;
         }

@@ -40,11 +40,12 @@ bool png_next(struct png_reader *r, struct png_chunk *chunk, struct err *e)
     uint32_t size = png_number(head);
     chunk->type = png_number(head + 4);
     if (size > LARGEST_CHUNK || size > r->size - r->at - 12)
-        return fail_at(r, "found end of file within a chunk: incomplete?", e);
+        return fail_at(r, "found end of file, expected the rest of a chunk: incomplete?",
+                       e);
     chunk->data = head + 8;
     chunk->size = size;
     if (crc32_z(0, head + 4, (size_t)size + 4) != png_number(head + 8 + size))
-        return fail_at(r, "found a chunk with a wrong CRC: damaged?", e);
+        return fail_at(r, "found a chunk of another CRC, expected its own: damaged?", e);
     bool is_header = chunk->type == PNG_TYPE('I', 'H', 'D', 'R');
     if (is_header == r->started || (is_header && size != 13))
         return fail_at(r, "found a wrong first chunk, expected one IHDR of 13 bytes", e);
@@ -143,7 +144,8 @@ static bool read_international(const struct png_chunk *chunk, size_t skip,
 {
     const uint8_t *end = chunk->data + chunk->size, *at = chunk->data + skip;
     if (end - at < 4)
-        return err_set(e, ERR_INPUT, "PNG: found a short iTXt chunk");
+        return err_set(e, ERR_INPUT,
+                       "PNG: found a short iTXt chunk, expected a whole one");
     if (at[0] != 0)
         return err_set(e, ERR_INPUT,
                        "PNG: found a compressed iTXt chunk, expected plain");
@@ -151,12 +153,14 @@ static bool read_international(const struct png_chunk *chunk, size_t skip,
     for (int i = 0; i < 2; i++) {
         const uint8_t *zero = memchr(at, 0, (size_t)(end - at));
         if (!zero)
-            return err_set(e, ERR_INPUT, "PNG: found a short iTXt chunk");
+            return err_set(e, ERR_INPUT,
+                           "PNG: found a short iTXt chunk, expected a whole one");
         at = zero + 1;
     }
     if (!utf8_valid((const char *)at, (size_t)(end - at), NULL) ||
         memchr(at, 0, (size_t)(end - at)))
-        return err_set(e, ERR_INPUT, "PNG: found an iTXt chunk that is not UTF-8");
+        return err_set(e, ERR_INPUT,
+                       "PNG: found an iTXt chunk that is not UTF-8, expected UTF-8");
     str_add_bytes(out, at, (size_t)(end - at));
     return true;
 }
@@ -177,7 +181,7 @@ static bool read_text(const struct png_chunk *chunk, const char *keyword, struct
         return read_international(chunk, skip, out, e);
     *found = chunk->type == PNG_TYPE('t', 'E', 'X', 't');
     if (*found && memchr(chunk->data + skip, 0, chunk->size - skip))
-        return err_set(e, ERR_INPUT, "PNG: found a NUL in a tEXt chunk");
+        return err_set(e, ERR_INPUT, "PNG: found a NUL in a tEXt chunk, expected none");
     if (*found)
         read_latin1(chunk, skip, out);
     return true;

@@ -61,7 +61,8 @@ static bool read_integers(struct reader *r, const char *name, const char *field,
         if (token.kind == JSON_TOKEN_CLOSE_ARRAY)
             return true;
         if (*count == most)
-            return err_set(r->e, ERR_INPUT, "%s: found more than %d numbers", where,
+            return err_set(r->e, ERR_INPUT,
+                           "%s: found more than %d numbers, expected at most that", where,
                            most);
         uint64_t number = 0;
         bool whole = token.kind == JSON_TOKEN_NUMBER && token.size <= 20;
@@ -117,8 +118,9 @@ static bool read_offsets(struct reader *r, struct tensor_entry *entry)
                            "data_offsets: found fewer than 2 numbers, "
                            "expected 2");
     if (offsets[0] > offsets[1])
-        return fail_tensor(r, entry->name,
-                           "data_offsets: found the end before the begin");
+        return fail_tensor(
+            r, entry->name,
+            "data_offsets: found the end before the begin, expected it behind");
     entry->offset = offsets[0];
     entry->bytes = offsets[1] - offsets[0];
     return true;
@@ -128,7 +130,8 @@ static bool check_entry(struct reader *r, const struct tensor_entry *entry)
 {
     uint64_t bytes;
     if (!tensor_entry_size(entry, &bytes))
-        return fail_tensor(r, entry->name, "shape: found a size that overflows 64 bits");
+        return fail_tensor(r, entry->name,
+                           "shape: found a size that overflows 64 bits, expected less");
     if (bytes == entry->bytes)
         return true;
     return err_set(r->e, ERR_INPUT,

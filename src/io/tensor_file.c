@@ -151,16 +151,39 @@ bool tensor_file_sort(struct tensor_file *t, struct err *e)
     return true;
 }
 
-/* What people take for weights and is none, in words; NULL for what may be weights. */
-static const char *wrong_kind(const char *head)
+static bool is_text(const char *bytes, size_t size)
 {
-    if (strncmp(head, "version https://git-lfs", 23) == 0)
-        return "a Git LFS pointer";
-    if (head[0] == '<')
+    for (size_t i = 0; i < size; i++)
+        if ((bytes[i] < 0x20 || bytes[i] == 0x7F) && !memchr("\t\r\n", bytes[i], 3))
+            return false;
+    return size > 8;
+}
+
+/* What people take for weights and is none, in words; NULL for what may be weights. */
+static const char *wrong_kind(const char *head, size_t size)
+{
+    static const struct {
+        const char *magic, *name;
+    } kinds[] = {
+        {"version https://git-lfs", "a Git LFS pointer"},
+        {"GGUF", "a GGUF file"},
+        {"\x89HDF", "an HDF5 file"},
+        {"\x93NUMPY", "a NumPy array"},
+        {"\x1F\x8B", "a gzip archive"},
+        {"7z\xBC\xAF", "a 7z archive"},
+        {"Rar!", "a RAR archive"},
+        {"\x89PNG", "a picture"},
+        {"\xFF\xD8\xFF", "a picture"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strncmp(head, kinds[i].magic, strlen(kinds[i].magic)) == 0)
+            return kinds[i].name;
+    char first = head[strspn(head, " \t\r\n")];
+    if (first == '<')
         return "a web page";
-    if (head[0] == '{')
+    if (first == '{')
         return "a JSON text";
-    return NULL;
+    return is_text(head, size) ? "a text" : NULL;
 }
 
 static bool fail_kind(const char *path, const char *head, size_t size, const char *kind,
@@ -172,7 +195,7 @@ static bool fail_kind(const char *path, const char *head, size_t size, const cha
             "%s: found %s, expected a safetensors or PyTorch weights file; it begins "
             "with \"%s\"",
             STR_SHOW(path), kind, shown);
-    if (head[0] == 'v')
+    if (strncmp(head, "version ", 8) == 0)
         err_hint(e, "fetch the file itself with `git lfs pull`");
     return false;
 }
@@ -189,13 +212,13 @@ bool tensor_file_append(struct tensor_file *t, const char *path, struct err *e)
     file_close(fd);
     if (!ok)
         return false;
-    if (memcmp(head, "PK\3\4", 4) == 0)
-        return torch_zip_append(t, path, e);
     /* The length of a safetensors header, whose eighth byte is 0, and the header. */
     bool is_length = take > 8 && head[7] == 0 && strchr("{ \t\r\n", head[8]) && head[8];
+    if (!is_length && take > 3 && memcmp(head, "PK", 2) == 0)
+        return torch_zip_append(t, path, e);
     if (!is_length && (unsigned char)head[0] == 0x80 && head[1] >= 2 && head[1] <= 5)
         return torch_legacy_append(t, path, e);
-    const char *kind = is_length ? NULL : wrong_kind(head);
+    const char *kind = is_length ? NULL : wrong_kind(head, take);
     return kind ? fail_kind(path, head, take, kind, e) : safetensors_append(t, path, e);
 }
 

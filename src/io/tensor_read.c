@@ -14,14 +14,14 @@
 #define CHUNK ((size_t)256 << 10) /* stays in the processor's cache for its checksum */
 
 static bool check_crc(const struct tensor_part *part, const struct tensor_storage *s,
-                      uint32_t crc, struct err *e)
+                      uint32_t crc, const char *name, struct err *e)
 {
     return crc == s->crc ||
            err_set(e, ERR_INPUT,
-                   "%s: %" PRIu64 " bytes at %" PRIu64
+                   "%s: tensor \"%s\": %" PRIu64 " bytes at %" PRIu64
                    ": found CRC %08x, expected %08x: the file is damaged",
-                   STR_SHOW(part->path), s->bytes, s->offset, (unsigned)crc,
-                   (unsigned)s->crc);
+                   STR_SHOW(part->path), STR_SHOW(name), s->bytes, s->offset,
+                   (unsigned)crc, (unsigned)s->crc);
 }
 
 /* Reads bytes into `out`, and adds them to a checksum while they are in the cache. */
@@ -41,7 +41,7 @@ static bool read_summed(const struct tensor_part *part, unsigned char *out, uint
 
 /* Reads a storage from begin to end for its checksum alone. */
 static bool check_storage(const struct tensor_part *part, struct tensor_storage *s,
-                          struct err *e)
+                          const char *name, struct err *e)
 {
     unsigned char *chunk = malloc(CHUNK);
     bool ok = chunk || err_set(e, ERR_MEMORY, "out of memory for a chunk");
@@ -52,7 +52,7 @@ static bool check_storage(const struct tensor_part *part, struct tensor_storage 
                          e);
     }
     free(chunk);
-    s->checked = ok && check_crc(part, s, crc, e);
+    s->checked = ok && check_crc(part, s, crc, name, e);
     return s->checked;
 }
 
@@ -132,10 +132,10 @@ bool tensor_reader_next(struct tensor_reader *r, int64_t rows, void *out, struct
         if (!read_summed(part, out, piece.bytes, piece.offset, &r->crc, e))
             return false;
         if (r->row >= row_count(entry))
-            s->checked = check_crc(part, s, r->crc, e);
+            s->checked = check_crc(part, s, r->crc, entry->name, e);
         return r->row < row_count(entry) || s->checked;
     }
-    if (check && !check_storage(part, s, e))
+    if (check && !check_storage(part, s, entry->name, e))
         return false;
     if (entry->strided)
         return read_view(part, &piece, out, e);

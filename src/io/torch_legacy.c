@@ -146,9 +146,11 @@ static bool locate(struct torch_storage *s, const struct torch_storage_id *id,
     unsigned char bytes[8];
     uint64_t elements = 0, size;
     if (*at > part->size || part->size - *at < sizeof bytes)
-        return err_set(e, ERR_INPUT,
-                       "storage \"%s\": found the end of the file: incomplete download?",
-                       STR_SHOW(id->key));
+        return err_set(
+            e, ERR_INPUT,
+            "storage \"%s\": found the end of the file, expected its elements: "
+            "incomplete download?",
+            STR_SHOW(id->key));
     if (!file_read_at(part->fd, bytes, sizeof bytes, *at, "storages", e))
         return false;
     for (int i = 7; i >= 0; i--)
@@ -187,14 +189,16 @@ static bool locate_all(struct torch_storages *s, const struct legacy *l,
         char found[400];
         if (!id)
             return err_set(e, ERR_INPUT,
-                           "storage keys: found %s, which the object does not name",
+                           "storage keys: found %s, expected a storage that the object "
+                           "names",
                            pickle_describe(keys->items[i], found, sizeof found));
         if (!locate(&s->list[s->count++], id, part, &at, e))
             return false;
     }
     torch_storages_sort(s);
     return at == part->size ||
-           err_set(e, ERR_INPUT, "found %" PRIu64 " bytes behind the last storage",
+           err_set(e, ERR_INPUT,
+                   "found %" PRIu64 " bytes behind the last storage, expected none",
                    part->size - at);
 }
 

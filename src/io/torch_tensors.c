@@ -138,26 +138,26 @@ static bool fail_tensor(struct reader *r, const char *name, const char *format, 
     return err_set(r->e, ERR_INPUT, "tensor \"%s\": %s", STR_SHOW(name), problem);
 }
 
-static bool is_integers(const struct pickle_value *value)
+/* What is wrong in sizes or strides: one of them, or all; NULL where nothing is. */
+static const struct pickle_value *not_integers(const struct pickle_value *value)
 {
     if (value->kind != PICKLE_TUPLE && value->kind != PICKLE_LIST)
-        return false;
+        return value;
     for (uint32_t i = 0; i < value->count; i++)
         if (value->items[i]->kind != PICKLE_INT || value->items[i]->integer < 0)
-            return false;
-    return true;
+            return value->items[i];
+    return NULL;
 }
 
 static bool read_shape(struct reader *r, struct tensor_entry *entry,
                        const struct pickle_value *size, const struct pickle_value *stride)
 {
     char found[400];
-    const struct pickle_value *wrong = !is_integers(size)     ? size
-                                       : !is_integers(stride) ? stride
-                                                              : NULL;
+    const struct pickle_value *wrong_size = not_integers(size);
+    const struct pickle_value *wrong = wrong_size ? wrong_size : not_integers(stride);
     if (wrong)
-        return fail_tensor(r, entry->name,
-                           "found %s, expected sizes and strides of 0..2^63-1",
+        return fail_tensor(r, entry->name, "%s: found %s, expected integers 0..2^63-1",
+                           wrong_size ? "size" : "stride",
                            pickle_describe(wrong, found, sizeof found));
     if (size->count > FILE_MAX_RANK || size->count != stride->count)
         return fail_tensor(r, entry->name,
@@ -169,7 +169,8 @@ static bool read_shape(struct reader *r, struct tensor_entry *entry,
         entry->stride[i] = stride->items[i]->integer;
     }
     return tensor_entry_size(entry, &entry->bytes) ||
-           fail_tensor(r, entry->name, "found a size that overflows 64 bits");
+           fail_tensor(r, entry->name,
+                       "found a size that overflows 64 bits, expected less");
 }
 
 /* Elements from the first to the last, both included; 0 where there are none. */
@@ -204,7 +205,8 @@ static bool place_view(struct reader *r, struct tensor_entry *entry,
     struct torch_storage *s = find_storage(r->storages, id->key);
     uint64_t size = file_dtype_size(entry->dtype), extent, end, bytes;
     if (!s)
-        return fail_tensor(r, entry->name, "found no storage \"%s\" in the file",
+        return fail_tensor(r, entry->name,
+                           "found no storage \"%s\" in the file, expected it",
                            STR_SHOW(id->key));
     if (!checked_mul_u64(id->elements, file_dtype_size(id->dtype), &bytes) ||
         bytes != s->bytes)
@@ -214,20 +216,22 @@ static bool place_view(struct reader *r, struct tensor_entry *entry,
                            STR_SHOW(id->key), s->bytes, id->elements,
                            file_dtype_name(id->dtype));
     if (s->dtype >= 0 && s->dtype != (int)entry->dtype)
-        return fail_tensor(r, entry->name,
-                           "storage \"%s\": found %s and %s in one storage",
-                           STR_SHOW(id->key), file_dtype_name((enum file_dtype)s->dtype),
-                           file_dtype_name(entry->dtype));
+        return fail_tensor(
+            r, entry->name,
+            "storage \"%s\": found %s and %s in one storage, expected one type",
+            STR_SHOW(id->key), file_dtype_name((enum file_dtype)s->dtype),
+            file_dtype_name(entry->dtype));
     s->dtype = (int)entry->dtype;
     if (first < 0 || !extent_of(entry, &extent) ||
         !checked_add_u64((uint64_t)first, extent, &end) || end > bytes / size)
         return fail_tensor(r, entry->name,
                            "storage \"%s\": found a view from element %lld that ends "
-                           "behind its %" PRIu64 " elements",
+                           "outside, expected it within its %" PRIu64 " elements",
                            STR_SHOW(id->key), (long long)first, bytes / size);
     if (entry->bytes > s->bytes)
         return fail_tensor(r, entry->name,
-                           "found %" PRIu64 " bytes expanded from a storage of %" PRIu64,
+                           "found %" PRIu64 " bytes expanded from a storage, expected at "
+                           "most the %" PRIu64 " that it has",
                            entry->bytes, s->bytes);
     entry->offset = s->offset + (uint64_t)first * size;
     entry->storage = s->number;

@@ -46,7 +46,8 @@ static bool check_name(const char *name, const char *inside, struct err *e)
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
         if (strcmp(inside, notes[i]) == 0)
             return true;
-    return fail_entry(name, e, "found an entry that torch.save() does not write");
+    return fail_entry(
+        name, e, "found an entry that torch.save() does not write, expected its own");
 }
 
 /* All in one folder, with one data.pkl. */
@@ -58,7 +59,9 @@ static bool check_names(const struct zip *z, const struct zip_entry **data, stru
     for (size_t i = 0; i < z->count; i++) {
         const char *name = z->entries[i].name;
         if (skip < 2 || first[0] == '.' || strncmp(name, first, skip) != 0)
-            return fail_entry(name, e, "found it outside the folder of the first entry");
+            return fail_entry(
+                name, e,
+                "found it outside the folder of the first entry, expected one folder");
         if (!check_name(name, name + skip, e))
             return false;
         if (strcmp(name + skip, "data.pkl") != 0)
@@ -92,7 +95,7 @@ static char *read_entry(const struct tensor_part *part, const struct zip_entry *
     bool ok = file_read_at(part->fd, bytes, size, entry->offset, entry->name, e) &&
               (crc32_add(0, bytes, size) == entry->crc ||
                fail_entry(entry->name, e,
-                          "found another CRC than the directory has: "
+                          "found another CRC, expected that of the directory: "
                           "the file is damaged"));
     if (ok)
         return bytes;
@@ -164,7 +167,9 @@ static bool read_data(struct tensor_file *t, const struct zip *z,
     bool ok = bytes && pickle_read(&p, bytes, (size_t)data->size,
                                    pickle_budget((size_t)data->size), e);
     if (ok && p.size != data->size)
-        ok = err_set(e, ERR_INPUT, "byte %zu: found more bytes behind the pickle's STOP",
+        ok = err_set(e, ERR_INPUT,
+                     "byte %zu: found more bytes behind the pickle's STOP, expected "
+                     "none",
                      p.size);
     free(bytes);
     ok = ok && add_storages(t, &storages, z, e) &&

@@ -128,14 +128,16 @@ static bool read_extra64(struct zip_entry *entry, uint64_t *packed, const uint8_
     while (size >= 4) {
         size_t length = (size_t)number_at(extra + 2, 2);
         if (length > size - 4)
-            return fail_entry(entry->name, e, "found a broken extra field");
+            return fail_entry(entry->name, e,
+                              "found a broken extra field, expected a whole one");
         if (number_at(extra, 2) == 1) {
             const uint8_t *at = extra + 4;
             for (int i = 0; i < 3; i++) {
                 if (*fields[i] != NONE32)
                     continue;
                 if (length < 8)
-                    return fail_entry(entry->name, e, "found a short ZIP64 field");
+                    return fail_entry(entry->name, e,
+                                      "found a short ZIP64 field, expected a whole one");
                 *fields[i] = number_at(at, 8);
                 at += 8;
                 length -= 8;
@@ -172,11 +174,14 @@ static bool read_record(struct zip_entry *entry, const uint8_t *record, size_t a
     size_t extra_size = (size_t)number_at(record + 30, 2);
     *size = RECORD_BYTES + name_size + extra_size + (size_t)number_at(record + 32, 2);
     if (available < *size)
-        return err_set(e, ERR_INPUT, "directory: found an entry that ends behind it");
+        return err_set(
+            e, ERR_INPUT,
+            "directory: found an entry that ends behind it, expected it inside");
     const uint8_t *name = record + RECORD_BYTES;
     if (name_size == 0 || memchr(name, 0, name_size))
         return err_set(e, ERR_INPUT,
-                       "directory: found a name that is empty or holds a NUL");
+                       "directory: found a name that is empty or holds a NUL, expected "
+                       "neither");
     entry->name = strndup((const char *)name, name_size);
     if (!entry->name)
         return err_set(e, ERR_MEMORY, "out of memory for names");
@@ -206,7 +211,9 @@ static bool read_header(struct zip_entry *entry, const struct tensor_part *part,
     uint8_t header[HEADER_BYTES + NAME_MOST];
     size_t name_size = strlen(entry->name);
     if (name_size > NAME_MOST)
-        return fail_entry(entry->name, e, "found too long a name");
+        return err_set(e, ERR_INPUT,
+                       "entry \"%s\": found %zu bytes of name, expected at most %d",
+                       STR_SHOW(entry->name), name_size, NAME_MOST);
     size_t size = HEADER_BYTES + name_size;
     if (entry->offset > directory || directory - entry->offset < size)
         return fail_range(entry, e);
@@ -214,12 +221,15 @@ static bool read_header(struct zip_entry *entry, const struct tensor_part *part,
         return false;
     if (!is_record(header, "\3\4") || number_at(header + 26, 2) != name_size ||
         memcmp(header + HEADER_BYTES, entry->name, name_size) != 0)
-        return fail_entry(entry->name, e, "found another entry where it should begin");
+        return fail_entry(entry->name, e,
+                          "found another entry, expected it to begin here");
     if (!check_method(entry->name, header + 6, e))
         return false;
     uint64_t written = number_at(header + 22, 4);
     if (written != 0 && written != NONE32 && written != entry->size)
-        return fail_entry(entry->name, e, "found another size in front of it");
+        return fail_entry(
+            entry->name, e,
+            "found another size in front of it, expected that of the directory");
     uint64_t skip = size + number_at(header + 28, 2);
     entry->offset += skip;
     return (entry->offset <= directory && entry->size <= directory - entry->offset) ||
@@ -240,7 +250,8 @@ static bool read_entries(struct zip *z, const struct directory *d, const uint8_t
         available -= size;
     }
     return available == 0 ||
-           err_set(e, ERR_INPUT, "directory: found %zu bytes behind the last entry",
+           err_set(e, ERR_INPUT,
+                   "directory: found %zu bytes behind the last entry, expected none",
                    available);
 }
 

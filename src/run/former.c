@@ -215,7 +215,9 @@ static bool read_files(struct former_run *f, struct err *e)
     for (const struct json *v = sums ? sums->child : NULL; v; v = v->next) {
         struct former_file *added = add_file(f, v->key, "");
         if (!run_directory_inside(v->key))
-            return json_fail(v, e, "found a path that leads outside the directory");
+            return json_fail(v, e,
+                             "found a path that leads outside the directory, expected "
+                             "one inside");
         if (!may_hash(sums, v->key, &added->sha256, e))
             return false;
     }

@@ -37,7 +37,8 @@ static bool read_header(struct loss_table *t, char *line, struct err *e)
 {
     for (char *at = line, *name; (name = next_field(&at));) {
         if (t->columns == LOSS_TABLE_COLUMNS)
-            return err_set(e, ERR_INPUT, "found more than %d columns",
+            return err_set(e, ERR_INPUT,
+                           "found more than %d columns, expected at most that",
                            LOSS_TABLE_COLUMNS);
         int c = t->columns++;
         t->name[c] = str_dup(name);

@@ -32,8 +32,10 @@ bool crop_spec_parse(struct crop_spec *spec, const char *text, struct err *e)
     for (const char *at = text;; at++) {
         size_t length = strcspn(at, ",");
         if (spec->group_count == CROPS_MAX_GROUPS)
-            return err_set(e, ERR_USAGE, "crops: found more than %d groups in \"%s\"",
-                           CROPS_MAX_GROUPS, STR_SHOW(text));
+            return err_set(
+                e, ERR_USAGE,
+                "crops: found more than %d groups in \"%s\", expected at most that",
+                CROPS_MAX_GROUPS, STR_SHOW(text));
         if (!parse_group(&spec->group[spec->group_count++], at, length))
             return err_set(e, ERR_USAGE,
                            "crops: found \"%s\", expected COUNTxSCALE,... such as "

@@ -174,10 +174,11 @@ static bool read_parents(struct import *i, const struct json *cells, struct err 
             return no_memory(e);
         i->models = (int)models;
         if (models > OPTIONS_MAX_MODELS)
-            return json_fail(c, e, "found more than %d models", OPTIONS_MAX_MODELS);
+            return json_fail(c, e, "found more than %d models, expected at most that",
+                             OPTIONS_MAX_MODELS);
     }
     if (i->cases == 0)
-        return json_fail(cells, e, "found no parents among the cells");
+        return json_fail(cells, e, "found no parents among the cells, expected some");
     i->files = calloc((size_t)i->cases * (size_t)i->models, sizeof *i->files);
     if (!i->files)
         return no_memory(e);
@@ -206,8 +207,9 @@ static bool open_run(struct import *i, const char *record, struct err *e)
               read_parents(i, cells, e);
     for (int64_t f = 0; ok && f < i->cases * i->models; f++)
         if (!i->files[f])
-            ok = json_fail(cells, e, "found no picture of case \"%s\" by model \"%s\"",
-                           i->case_names[f / i->models], i->model_names[f % i->models]);
+            ok = json_fail(
+                cells, e, "found no picture of case \"%s\" by model \"%s\", expected one",
+                i->case_names[f / i->models], i->model_names[f % i->models]);
     json_free(&d);
     return ok && measure(i, e);
 }

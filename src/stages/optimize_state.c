@@ -249,7 +249,7 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
         ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
               counters_read(o, text_of(&file, "counters"))) ||
              err_set(e, ERR_INPUT,
-                     "sha256: found another one than that of the contents: "
+                     "sha256: found another one, expected that of the contents: "
                      "the file is damaged");
     }
     ok = ok && take_over(o, bytes, e);
