@@ -48,4 +48,13 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
         set(Libtorch_CUDA ON)
     endif()
     target_link_libraries(Libtorch::Libtorch INTERFACE ${LIBTORCH_TORCH_CPU} ${LIBTORCH_C10})
+    # at::parallel_for(), inline in the headers, computes on one thread without OpenMP. It must
+    # be the OpenMP of libtorch itself.
+    file(GLOB libtorch_gomp ${libtorch_lib}/libgomp*.so*
+                            ${site_packages}/torch.libs/libgomp*.so*)
+    if(NOT libtorch_gomp)
+        set(libtorch_gomp gomp)
+    endif()
+    target_compile_options(Libtorch::Libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+    target_link_libraries(Libtorch::Libtorch INTERFACE ${libtorch_gomp})
 endif()

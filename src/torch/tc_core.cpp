@@ -7,7 +7,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/all.h>
 #include <ATen/ops/empty.h>
@@ -249,8 +248,7 @@ static void root_configure(tc_root *root, const struct tc_settings *settings)
              root->device.str().c_str());
     if (root->device.is_meta()) // what follows is the process's: shapes need none of it
         return;
-    if (settings->threads > 0)
-        at::set_num_threads(settings->threads);
+    tc_threads_set(settings->threads);
     at::Context &context = at::globalContext();
     if (settings->deterministic) // without it libtorch refuses cuBLAS (CUDABlas.cpp)
         setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
@@ -329,11 +327,6 @@ bool tc_is_cpu(const tc_scope *s)
 bool tc_is_meta(const tc_scope *s)
 {
     return s->root->device.is_meta();
-}
-
-int tc_threads(void)
-{
-    return at::get_num_threads();
 }
 
 const char *tc_version(void)

@@ -70,6 +70,9 @@ void tc_count_kernel(tc_scope *s, double tc_work::*kind, const at::Tensor &out,
 
 at::ScalarType tc_scalar_type(enum tc_dtype dtype);
 
+// Threads that compute on the CPU from now on; 0 leaves libtorch's choice.
+void tc_threads_set(int threads);
+
 inline at::IntArrayRef tc_sizes(const struct tc_shape &shape)
 {
     return at::IntArrayRef(shape.dim, (size_t)shape.rank);

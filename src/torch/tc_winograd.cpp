@@ -203,7 +203,8 @@ static at::Tensor convolve(const at::Tensor &input, const float *u, int64_t out,
     };
     int64_t tiles = x.size(0) * g.down * g.across, each = PLANES * (g.in + g.out);
     int64_t fit = BLOCK_BYTES / (int64_t)sizeof(float) / each;
-    int64_t block = std::min(tiles, std::max(fit, BLOCK_TILES));
+    int64_t share = (tiles + at::get_num_threads() - 1) / at::get_num_threads();
+    int64_t block = std::min(share, std::max(fit, BLOCK_TILES));
     at::parallel_for(0, (tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
         std::unique_ptr<float[]> v(new float[(size_t)(block * each)]);
         float *m = v.get() + PLANES * block * g.in;

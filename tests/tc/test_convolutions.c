@@ -4,6 +4,8 @@
 #include "check.h"
 #include "error_of.h"
 
+#include <time.h>
+
 static tc_scope *root;
 
 struct shape_case {
@@ -97,16 +99,55 @@ static void packed_weights_serve_one_convolution(void)
     tc_pop(s, NULL);
 }
 
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+enum { SHARED = 32 * 96 * 96 };
+
+/* Returns how much of the processors' time was the calling thread's. */
+static double convolve_packed(int threads, float *out)
+{
+    struct err e = {0};
+    tc_scope *s = tc_open(&(struct tc_settings){.device = "cpu", .threads = threads}, &e);
+    tc_rng *rng = tc_rng_new(s, 3);
+    tc_tensor *x = noise(s, rng, SHAPE(1, 32, 96, 96)),
+              *bias = tc_randn(s, rng, SHAPE(32));
+    tc_tensor *weight = noise(s, rng, SHAPE(32, 32, 3, 3)), *y = NULL;
+    tc_tensor *packed = tc_conv2d_pack(s, weight, x, 1, 1);
+    double mine = seconds(CLOCK_THREAD_CPUTIME_ID),
+           all = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    for (int i = 0; i < 20; i++)
+        y = tc_conv2d(s, x, packed, bias, 1, 1);
+    mine = seconds(CLOCK_THREAD_CPUTIME_ID) - mine;
+    all = seconds(CLOCK_PROCESS_CPUTIME_ID) - all;
+    CHECK(tc_to_host(s, y, TC_F32, out, SHARED * sizeof *out));
+    tc_close(s);
+    return mine / all;
+}
+
+static void threads_share_the_work_and_change_no_bit(void)
+{
+    static float one[SHARED], three[SHARED];
+    CHECK(convolve_packed(1, one) > 0.95);
+    CHECK(convolve_packed(3, three) < 0.6);
+    CHECK(memcmp(one, three, sizeof one) == 0);
+}
+
 int main(void)
 {
     struct err e = {0};
-    root = tc_open(&(struct tc_settings){.device = "cpu"}, &e);
+    root = tc_open(&(struct tc_settings){.device = "cpu", .threads = 3}, &e);
     CHECK(root);
     if (!root)
         return CHECK_EXIT();
     RUN(every_way_to_compute_is_the_definition);
     RUN(packed_weights_serve_one_convolution);
     tc_close(root);
+    RUN(threads_share_the_work_and_change_no_bit);
     CHECK_INT(tc_live_tensors(), 0);
     return CHECK_EXIT();
 }
