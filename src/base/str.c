@@ -166,6 +166,7 @@ static bool printable(uint32_t code_point)
 static size_t escape_one(const char *bytes, int *length, uint32_t code_point,
                          char piece[20])
 {
+    static const char digits[] = "0123456789ABCDEF";
     size_t size = 0;
     if (*length > 0 && printable(code_point)) {
         if (code_point == '"' || code_point == '\\')
@@ -175,8 +176,12 @@ static size_t escape_one(const char *bytes, int *length, uint32_t code_point,
     }
     if (*length == 0)
         *length = 1;
-    for (int i = 0; i < *length; i++)
-        size += (size_t)snprintf(piece + size, 5, "\\x%02X", (unsigned char)bytes[i]);
+    for (int i = 0; i < *length; i++, size += 4) {
+        unsigned char byte = (unsigned char)bytes[i];
+        memcpy(piece + size, "\\x", 2);
+        piece[size + 2] = digits[byte >> 4];
+        piece[size + 3] = digits[byte & 15];
+    }
     return size;
 }
 
