@@ -25,8 +25,8 @@ void image_free(struct image *image);
  * refused by name; limits: LIMIT_IMAGE_FILE, _SIDE, _PIXELS. */
 bool image_read(struct image *image, const char *path, bool *had_alpha, struct err *e);
 
-/* What image_read() refuses for its format, its size or because it breaks off is refused;
- * says the size of others, without decoding them. */
+/* What image_read() refuses for its format, its size or because it breaks off is refused,
+ * a PNG also for its data; says the size of others. Keeps no pixels. */
 bool image_measure(const char *path, int64_t *width, int64_t *height, struct err *e);
 
 /* A text that a PNG carries in a tEXt chunk (iTXt where it is not Latin-1). */

@@ -34,21 +34,15 @@ void image_free(struct image *image)
     *image = (struct image){0};
 }
 
-/* Walks all of it, so that damage and an early end show, and says how large it is. */
 static bool png_size(const uint8_t *bytes, size_t size, int64_t *width, int64_t *height,
                      struct err *e)
 {
     struct png_reader r = {.bytes = bytes, .size = size};
     struct png_chunk chunk = {0};
-    while (!r.ended) {
-        bool first = !r.started;
-        if (!png_next(&r, &chunk, e))
-            return false;
-        if (first) {
-            *width = png_number(chunk.data);
-            *height = png_number(chunk.data + 4);
-        }
-    }
+    if (!png_next(&r, &chunk, e))
+        return false;
+    *width = png_number(chunk.data);
+    *height = png_number(chunk.data + 4);
     return true;
 }
 
@@ -72,6 +66,8 @@ static const char *format_name(const uint8_t *bytes, size_t size)
         {0, "<", "a web page"},
         {0, "version https://git-lfs", "a Git LFS pointer"},
         {0, "P6", "a PPM"},
+        {4, "jP  ", "a JPEG 2000"},
+        {4, "JXL ", "a JPEG XL"},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         size_t length = strlen(formats[i].magic);
@@ -140,12 +136,35 @@ static bool decode_png(struct image *image, const uint8_t *bytes, size_t size,
 static bool measure(const uint8_t *bytes, size_t size, int64_t *width, int64_t *height,
                     struct err *e)
 {
-    if (!png_is(bytes, size) && !jpeg_is(bytes, size))
-        return err_set(e, ERR_INPUT, "found %s, expected PNG or JPEG",
-                       format_name(bytes, size));
-    return (png_is(bytes, size) ? png_size(bytes, size, width, height, e)
-                                : jpeg_size(bytes, size, width, height, e)) &&
-           check_size(*width, *height, e);
+    if (png_is(bytes, size))
+        return png_size(bytes, size, width, height, e) &&
+               check_size(*width, *height, e) && png_check(bytes, size, e);
+    return jpeg_size(bytes, size, width, height, e) && check_size(*width, *height, e) &&
+           jpeg_check(bytes, size, *width, *height, e);
+}
+
+/* Refuses by its first bytes what need not be in memory for that. */
+static bool check_head(const char *path, struct err *e)
+{
+    enum { SIDES = 16, HEAD = 24 }; /* of a PNG, whose first chunk has its sides */
+    uint8_t head[HEAD] = {0};
+    uint64_t size;
+    int fd = file_open(path, &size, e);
+    if (fd < 0)
+        return false;
+    bool too_large = size > limit_of(LIMIT_IMAGE_FILE); /* file_read_all() says so */
+    size_t take = size < HEAD ? (size_t)size : HEAD;
+    bool ok = file_read_at(fd, head, take, 0, path, e);
+    file_close(fd);
+    if (too_large)
+        return ok;
+    struct err cause = {0};
+    if (ok && !png_is(head, take) && !jpeg_is(head, take))
+        err_set(&cause, ERR_INPUT, "found %s, expected PNG or JPEG",
+                format_name(head, take));
+    else if (ok && png_is(head, take) && take == HEAD)
+        check_size(png_number(head + SIDES), png_number(head + SIDES + 4), &cause);
+    return ok && (cause.code == ERR_OK || err_from(e, &cause, path));
 }
 
 /* Without an image: measures only. */
@@ -155,7 +174,7 @@ static bool read_picture(const char *path, struct image *image, int64_t *width,
     char *text;
     size_t size;
     struct err cause = {0};
-    if (!file_read_all(path, LIMIT_IMAGE_FILE, &text, &size, e))
+    if (!check_head(path, e) || !file_read_all(path, LIMIT_IMAGE_FILE, &text, &size, e))
         return false;
     const uint8_t *bytes = (const uint8_t *)text;
     bool ok = measure(bytes, size, width, height, &cause);

@@ -6,8 +6,11 @@
 #include "io/exif.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <turbojpeg.h>
+
+enum { MARKER_END = 0xD9 };
 
 bool jpeg_is(const uint8_t *bytes, size_t size)
 {
@@ -40,6 +43,44 @@ bool jpeg_size(const uint8_t *bytes, size_t size, int64_t *width, int64_t *heigh
     *width = lying ? high : wide;
     *height = lying ? wide : high;
     return ok;
+}
+
+/* Walks over segments and scans. *arithmetic says of what code the scans are. */
+static bool has_end(const uint8_t *bytes, size_t size, bool *arithmetic)
+{
+    *arithmetic = false;
+    for (size_t at = 2; at + 1 < size;) {
+        uint8_t marker = bytes[at] == 0xFF ? bytes[at + 1] : 0;
+        if (marker == MARKER_END)
+            return true;
+        if (marker == 0 || marker == 0xFF || (marker >= 0xD0 && marker <= 0xD8)) {
+            const uint8_t *next = memchr(bytes + at + 1, 0xFF, size - at - 1);
+            at = next ? (size_t)(next - bytes) : size;
+            continue;
+        }
+        if (size - at < 4)
+            return false;
+        if (marker > 0xC8 && marker < 0xD0 && marker != 0xCC)
+            *arithmetic = true;
+        at += 2 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3]);
+    }
+    return false;
+}
+
+bool jpeg_check(const uint8_t *bytes, size_t size, int64_t width, int64_t height,
+                struct err *e)
+{
+    bool arithmetic;
+    /* Huffman codes take a bit for each block of 8 x 8 at least. */
+    int64_t least = ((width + 7) / 8) * ((height + 7) / 8) / 8;
+    if (!has_end(bytes, size, &arithmetic))
+        return err_set(e, ERR_INPUT,
+                       "JPEG: found no marker of its end, expected one: incomplete?");
+    return arithmetic || (int64_t)size >= least ||
+           err_set(e, ERR_INPUT,
+                   "JPEG: found %zu bytes, expected at least %" PRId64 " for %" PRId64
+                   " x %" PRId64 " pixels",
+                   size, least, width, height);
 }
 
 /* Shows upright what lies as EXIF's orientation says. Takes the pixels of `image` over.

@@ -28,6 +28,10 @@ bool png_is(const uint8_t *bytes, size_t size);
  * caller asks no more. False with ERR_INPUT, without a file name. */
 bool png_next(struct png_reader *r, struct png_chunk *chunk, struct err *e);
 
+/* Refuses what breaks off or has other data than its header says, without keeping pixels.
+ * Sides that were looked at. */
+bool png_check(const uint8_t *bytes, size_t size, struct err *e);
+
 uint32_t png_number(const uint8_t *bytes); /* 4 bytes, big-endian */
 
 /* Appends a whole PNG file of the image. */

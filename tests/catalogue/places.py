@@ -1,5 +1,6 @@
 """Pictures, output directories, runs to go on with, locks, and shards to join."""
 
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import struct
 import zlib
 
 import numpy
+from PIL import Image
 
 from rows import DEMO, Row, commands, contents, inputs, templates, text
 
@@ -34,6 +36,18 @@ def png(width=8, height=8, depth=8, color=2, data=None, header=b"\0\0\0", more=b
 def jpeg(width=8, height=8, parts=3):
     return (b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 8 + 3 * parts, 8, height, width, parts)
             + b"\1\x11\0" * parts + b"\xff\xd9")
+
+
+def saved(mode="RGB", sides=None, **options):
+    """A JPEG of noise; `sides` are what its header says."""
+    stream = io.BytesIO()
+    noise = numpy.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=numpy.uint8)
+    Image.fromarray(noise).convert(mode).save(stream, "JPEG", **options)
+    data = bytearray(stream.getvalue())
+    frame = data.find(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
+    if sides:
+        data[frame + 5:frame + 9] = struct.pack(">HH", *reversed(sides))
+    return bytes(data)
 
 
 def pictures(name, pattern, *given, begun=False):
@@ -126,24 +140,34 @@ ROWS = [
              r"8 x 8, expected sides of 1\.\.16384 and at most 63 pixels", png(),
              file="in/a/plain.png"),
     pictures("empty", r"an empty file", b""),
-    pictures("another format", r"found (a GIF|a WebP|an SVG|a PSD|a HEIC|HEIC|a TIFF|a BMP|an AVIF)"
-             r".*expected PNG or JPEG", b"GIF89a" + bytes(20), b"RIFF\0\0\0\0WEBP", b"<svg/>", b"8BPS",
+    pictures("another format", r"found (a GIF|a WebP|an SVG|a PSD|a HEIC|a TIFF|a BMP|a JPEG 2000|a JPEG XL)"
+             r".*expected PNG or JPEG", b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n", b"GIF89a" + bytes(20), b"RIFF\0\0\0\0WEBP", b"<svg/>", b"8BPS",
              b"\0\0\0\x18ftypheic", b"BM" + bytes(20), b"II*\0" + bytes(20)),
     pictures("no format", r"found .*, expected PNG or JPEG", b"x", bytes(100), b"P6 1 1 255 abc"),
     pictures("PNG breaks off", r"incomplete|end of file", b"\x89PNG\r\n\x1a\n", png()[:20],
              png()[:-12], png()[:-30]),
     pictures("PNG: sides", r"found", png(0, 8), png(8, 0), png(20000, 1), png(1, 16385),
              png(10000, 10000), png(2**31 - 1, 2**31 - 1)),
-    pictures("PNG: kinds", r"found a damaged picture \(.*\), expected a whole PNG", png(depth=3),
-             png(color=5), png(depth=0), png(header=b"\1\0\0"), png(header=b"\0\0\2"), begun=True),
-    pictures("PNG: checksum", r"CRC|checksum", png(crc=1)),
-    pictures("PNG: data", r"found a damaged picture \(.*\), expected a whole PNG", png(data=b""),
-             png(data=b"\0" * 10), png(data=b"\x09" + bytes(199)),
-             png(more=chunk(b"ABCD", b"")), begun=True),
+    pictures("PNG: kinds", r"PNG: found (depth \d of colour type \d|another compression, filter or "
+             "interlacing|no palette|a chunk that pixels depend on)", png(depth=3), png(color=5),
+             png(depth=0), png(color=3), png(header=b"\1\0\0"), png(header=b"\0\1\0"),
+             png(header=b"\0\0\2"), png(more=chunk(b"ABCD", b""))),
+    pictures("PNG: checksum", r"found a chunk of another CRC", png(crc=1)),
+    pictures("PNG: data", r"found data of \d rows, expected all of 8 x 8 pixels", png(data=b""),
+             png(data=b"\0" * 10), png(data=bytes(199))),
+    pictures("PNG: other data", r"PNG: (row 0: found filter 9|found more data|found damaged data)",
+             png(data=b"\x09" + bytes(199)), png(data=bytes(201)),
+             png(more=chunk(b"IDAT", b"no zlib stream"))),
+    pictures("PNG: a palette that is none", r"found a damaged picture \(.*\), expected a whole PNG",
+             png(color=3, data=bytes(72), more=chunk(b"PLTE", b"ab")), begun=True),
     pictures("PNG: chunks", r"found", png(more=struct.pack(">I", 2**31) + b"tEXt")),
     pictures("JPEG breaks off", r"found|incomplete|end", b"\xff\xd8\xff", jpeg()[:8], jpeg()),
-    pictures("JPEG: sides", r"found", jpeg(0, 8), jpeg(20000, 1), jpeg(16384, 16384)),
-    pictures("JPEG: CMYK", r"CMYK|found", jpeg(parts=4)),
+    pictures("JPEG of nothing", r"found a damaged picture \(.*\), expected a whole JPEG", jpeg(0, 8)),
+    pictures("JPEG: sides", r"size: found (20000 x 1|16384 x 16384), expected sides of 1\.\.16384 and at most",
+             saved(sides=(20000, 1)), saved(sides=(16384, 16384))),
+    pictures("JPEG: CMYK", r"found CMYK, expected grey or RGB", saved("CMYK")),
+    pictures("JPEG: data", r"JPEG: found (no marker of its end|\d+ bytes, expected at least 131072)", saved()[:-2],
+             saved()[:-200], saved(sides=(8192, 8192)), saved(sides=(8192, 8192), progressive=True)),
     inputs("picture: 300 MiB", IMAGES, r"plain\.png: found .* bytes, expected at most", lambda d: [
         (d / "in/a").mkdir(parents=True), *(os.truncate(os.open(d / f"in/a/{m}.png", os.O_CREAT |
          os.O_WRONLY), 300 << 20) for m in ("plain", "poster", "watercolour"))] and None),

@@ -2,8 +2,10 @@
 file that is refused."""
 
 import json
+import os
 import struct
 
+import places
 import pytest
 import torch_files as f
 from diffusers import UNet2DConditionModel
@@ -21,6 +23,19 @@ BAD_LAST = {  # much that is right, and something wrong at the end
                                            for i in range(5 * n)) + b"R.",
     "arrays of prompts": lambda n: b"[" + b"[]," * 20 * n + b"1]",
     "depth of prompts": lambda n: b"[" * 80 * n,
+}
+HOSTILE_PICTURES = {  # a few bytes that ask for much, and many that are nothing
+    "PNG of too many pixels": places.png(16384, 16384, data=b""),
+    "PNG of pixels that are not there": places.png(8192, 8192, depth=16, color=6, data=b""),
+    "PNG that unpacks to more": places.png(data=bytes(1 << 28)),
+    "PNG that unpacks to less": places.png(8192, 8192, data=bytes(150 << 20)),
+    "interlaced PNG": places.png(8192, 8192, data=bytes(150 << 20), header=b"\0\0\1"),
+    "JPEG of too many pixels": places.saved(sides=(65500, 65500)),
+    "JPEG of pixels that are not there": places.saved(sides=(8192, 8192)),
+    "progressive JPEG": places.saved(sides=(8192, 8192), progressive=True),
+    "a large file": (b"GIF89a", 250 * MB),
+    "a large PNG": (places.png(16384, 16384)[:33], 250 * MB),
+    "a larger PNG": (places.png()[:33], 300 * MB),
 }
 
 
@@ -58,6 +73,23 @@ def test_memory_does_not_grow_with_cases(diffens, tiny, tmp_path):
     few, many = peak(2), peak(64)
     print(f"2 cases {few / MB:.0f} MB, 64 cases {many / MB:.0f} MB")
     assert abs(many - few) <= 20 * MB
+
+
+@pytest.mark.parametrize("kind", HOSTILE_PICTURES)
+def test_refusing_a_picture_takes_little_memory(diffens, tiny, tmp_path, kind):
+    """At most 64 MiB more than a file that is empty."""
+    def peak(name, data, size):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(data)
+        os.truncate(file, size)
+        return diffens("blend", "--ensemble", tiny[0], "--out", tmp_path / "out", "--images",
+                       file.parents[1], status=3).peak
+    data = HOSTILE_PICTURES[kind]
+    data, size = data if isinstance(data, tuple) else (data, len(data))
+    empty, hostile = peak("1/a/x.png", b"", 0), peak("2/a/x.png", data, size)
+    print(f"{kind}: {(hostile - empty) / MB:.0f} MB more for {len(data)} bytes")
+    assert hostile - empty <= 64 * MB
 
 
 @pytest.mark.parametrize("kind", BAD_LAST)

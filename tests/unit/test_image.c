@@ -255,11 +255,11 @@ static void test_png_refused(void)
         {16385, 1, 8, 2, 14, "size: found 16385 x 1"},
         {16384, 16384, 8, 2, 14, "at most 67108864 pixels"},
         {4294967295u, 4294967295u, 8, 2, 14, "size: found 4294967295 x"},
-        {2, 2, 8, 2, 13, "found a damaged picture (not enough pixels)"},
-        {2, 2, 7, 2, 14, "found a damaged picture"},
-        {2, 2, 8, 5, 14, "found a damaged picture"},
-        {2, 2, 8, 3, 6, "found a damaged picture"}, /* palette missing */
-        {2, 2, 8, 2, 60000000, "found a damaged picture (outofmem)"},
+        {2, 2, 8, 2, 13, "PNG: found data of 1 rows, expected all of 2 x 2"},
+        {2, 2, 7, 2, 14, "PNG: found depth 7 of colour type 2"},
+        {2, 2, 8, 5, 14, "PNG: found depth 8 of colour type 5"},
+        {2, 2, 8, 3, 6, "PNG: found no palette in front of the data"},
+        {2, 2, 8, 2, 60000000, "PNG: found more data than its rows"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str png = {0};

@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import struct
+import zlib
 import subprocess
 
 import numpy as np
@@ -207,6 +208,35 @@ def test_pictures(tmp_path):
         assert copy.text == {"path": str(path), "say": "caf\u00e9 \u2603"}
         assert isinstance(copy.text["say"], PngImagePlugin.iTXt)
         assert not isinstance(copy.text["path"], PngImagePlugin.iTXt)
+
+
+def interlaced(picture, bit_depth, colours):
+    """A PNG in Adam7's order; pixels of less than a byte are grey ones of a bit."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data
+                + struct.pack(">I", zlib.crc32(kind + data)))
+    rows = b""
+    for x, y, across, down in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4),
+                               (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)):
+        for row in picture[y::down, x::across]:
+            packed = np.packbits(row) if bit_depth == 1 else row
+            rows += b"\0" + packed.tobytes() if row.size else b""
+    height, width = picture.shape[:2]
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(
+        ">IIBBBBB", width, height, bit_depth, colours, 0, 0, 1))
+        + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("bit_depth, colours, channels", [(8, 2, 3), (8, 6, 4), (1, 0, 0)])
+def test_interlaced_pictures(tmp_path, bit_depth, colours, channels):
+    rng = np.random.default_rng(5)
+    for height, width in (1, 1), (1, 9), (5, 3), (8, 8), (13, 17), (2, 40):
+        path = tmp_path / f"{height}x{width}.png"
+        shape = (height, width, channels) if channels else (height, width)
+        path.write_bytes(interlaced(rng.integers(0, 1 << bit_depth, shape, dtype=np.uint8),
+                                    bit_depth, colours))
+        found, = driver("image", path)
+        assert found[3] == sha(as_we_do(Image.open(path)).tobytes()), path
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])
