@@ -372,6 +372,9 @@ static bool read_file(struct prompts *p, const struct prompts_source *source,
     bool lines = is_stdin ? ok && !looks_like_json(text, size)
                           : str_ends_with(source->file, ".txt");
     ok = ok && read_text(p, source, text, size, name, lines, e);
+    if (!ok && text && !lines && !str_ends_with(name, ".json") &&
+        !looks_like_json(text, size))
+        err_hint(e, "a file with a prompt a line is to be named .txt");
     free(text);
     return ok;
 }

@@ -5,7 +5,9 @@
 #include "base/str.h"
 #include "io/publish.h"
 #include "run/directory.h"
+#include "run/figure.h"
 #include "run/record_internal.h"
+#include "run/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,15 +108,33 @@ static bool check_different(const struct record_state *s, struct err *e)
     return ok;
 }
 
+/* What every run ends with and is planned only then: found now and not after hours. */
+static bool claim_pages(const struct record *r, const struct former_run *former,
+                        struct err *e)
+{
+    char figure[32], report[32];
+    const char *const names[] = {figure_page_name(0, figure),
+                                 report_page_name(0, report)};
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++) {
+        char *path = str_path(r->directory, names[i]);
+        ok = path ? record_claim(r, former, names[i], path, e) : record_no_memory(e);
+        free(path);
+    }
+    return ok;
+}
+
 static bool claim_all(const struct record *r, const struct former_run *former,
                       struct err *e)
 {
     const struct record_state *s = r->state;
-    for (int i = 0; i < s->cell_count; i++)
-        if (!record_claim(r, former, s->cells[i].is.file, s->cells[i].path, e))
-            return false;
+    if (!claim_pages(r, former, e))
+        return false;
     for (int i = 0; i < s->file_count; i++)
         if (!record_claim(r, former, s->files[i].file, s->files[i].path, e))
+            return false;
+    for (int i = 0; i < s->cell_count; i++)
+        if (!record_claim(r, former, s->cells[i].is.file, s->cells[i].path, e))
             return false;
     return true;
 }
@@ -124,8 +144,12 @@ static bool claim_all(const struct record *r, const struct former_run *former,
 static bool clear_former(struct record *r, struct err *e)
 {
     struct former_run former = {0};
-    bool ok = former_run_open(&former, r->directory, e) && claim_all(r, &former, e) &&
-              former_run_remove(&former, r->directory, e) &&
+    if (!former_run_open(&former, r->directory, e))
+        return e->code == ERR_INPUT
+                   ? err_hint(e, "what it lists cannot be removed; remove the directory, "
+                                 "or give another one")
+                   : false;
+    bool ok = claim_all(r, &former, e) && former_run_remove(&former, r->directory, e) &&
               claim_all(r, &r->state->former, e);
     former_run_close(&former);
     return ok;

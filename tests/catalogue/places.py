@@ -217,6 +217,12 @@ ROWS = [
     inputs("output behind a link to nothing", DRAW + "--out @/out", r"/out: .*File exists|/out: .*No such",
            lambda d: (d / "p.txt").write_bytes(b"x") and (d / "out").symlink_to("nowhere"), status=4),
     inputs("output holds a run", DRAW + "--out @/out", r"/out: found another run, expected", run()),
+    inputs("output holds somebody's files", DRAW + "--out @/out", r"/out/(figure\.png|report\.html|images\.npy|"
+           r"images/000_plain\.png): found a file that is no run's, expected none", *(
+               {"p.txt": b"x", "out/" + name: b"mine"} for name in (
+                   "figure.png", "report.html", "images.npy", "images/000_plain.png"))),
+    inputs("output holds a broken record", DRAW + "--out @/out --force", r"/out/run\.json: (line 1|\$).*: found",
+           *(run(record(data)) for data in (b"{", b"[]", b'{"format": 99}'))),
     commands("log cannot be written", r"/no/l: .*No such file", DRAW + "--out @/out --log @/no/l",
              files={"p.txt": b"x"}, status=4),
     commands("log is a directory", r": .*Is a directory", DRAW + "--out @/out --log @",

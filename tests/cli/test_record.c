@@ -296,6 +296,7 @@ static void test_hostile_records(void)
     CHECK(symlink("../precious", "run/link") == 0);
     write_file("run/run.json", "{\"files\": [\"link/file\", \"link\"]}");
     unlink("run/images/000_poster.png");
+    unlink("run/figure.png");
     CHECK(make_and_begin(&r, true, &e));
     CHECK(is_there("precious/file"));
     CHECK(!is_there("run/link"));
