@@ -70,6 +70,7 @@ struct tensor_file {
     /* Of the first PyTorch file that has any: "os.system, a.b and others", escaped:
      * classes and functions that were not looked up. Else NULL. */
     char *unknown_globals;
+    bool has_blanks; /* in front of the header of a safetensors file */
 };
 
 /* Opens `path`: a safetensors file, a PyTorch checkpoint (torch.save, its zip archive or

@@ -382,6 +382,7 @@ bool safetensors_append(struct tensor_file *t, const char *path, struct err *e)
                        .first = t->count,
                        .capacity = t->count,
                        .e = &cause};
+    t->has_blanks = t->has_blanks || header[0] != '{';
     json_scan_begin(&r.scan, header, size);
     uint64_t data = 8 + (uint64_t)size;
     bool ok = read_header(&r) && check_layout(&r, part->size - data);

@@ -25,8 +25,14 @@ static bool check_tensors(const struct plan *p, const struct network *n, struct 
     return true;
 }
 
-static bool check_globals(const struct plan *p, const struct network *n, struct err *e)
+static bool check_others(const struct plan *p, const struct network *n, struct err *e)
 {
+    if (n->file.has_blanks)
+        progress_note(
+            p->run->progress, NOTE_INFO,
+            "%s: the header begins with blanks, where its format has none: read "
+            "as the safetensors library does",
+            STR_SHOW(n->path));
     const char *names = n->file.unknown_globals;
     if (!names)
         return true;
@@ -41,7 +47,7 @@ static bool check_globals(const struct plan *p, const struct network *n, struct 
 
 static bool check_file(const struct plan *p, const struct network *n, struct err *e)
 {
-    return check_tensors(p, n, e) && check_globals(p, n, e);
+    return check_tensors(p, n, e) && check_others(p, n, e);
 }
 
 /* Its three networks may be in one file. */
@@ -52,7 +58,7 @@ static bool check_diffuser(const struct plan *p, const struct diffuser *d, struc
     for (int i = 0; ok && i < 2; i++)
         ok = check_tensors(p, others[i], e) &&
              (strcmp(others[i]->path, d->unet_network.path) == 0 ||
-              check_globals(p, others[i], e));
+              check_others(p, others[i], e));
     return ok;
 }
 

@@ -214,6 +214,9 @@ ROWS = [
              DRAW + "--out @/" + "n/" * 3000, files={"p.txt": b"x"}, status=4),
     commands("output in /proc", r"/proc/.*out: ", DRAW + "--out /proc/out", files={"p.txt": b"x"},
              status=4),
+    commands("output where nobody may make anything", r"/sys/out: cannot make the folder: (Operation not "
+             "permitted|Permission denied|Read-only file system)", DRAW + "--out /sys/out",
+             files={"p.txt": b"x"}, status=4),
     inputs("output behind a link to nothing", DRAW + "--out @/out", r"/out: .*File exists|/out: .*No such",
            lambda d: (d / "p.txt").write_bytes(b"x") and (d / "out").symlink_to("nowhere"), status=4),
     inputs("output holds a run", DRAW + "--out @/out", r"/out: found another run, expected", run()),

@@ -58,12 +58,14 @@ def test_names_of_a_run_are_kept(diffens, tiny, run, tmp_path):
 
 
 def test_pictures_are_resized_to_the_vqgan(diffens, tiny, tmp_path):
-    """Wide JPEGs: the short side becomes the ensemble's 64, the aspect is kept."""
-    for model in ("x", "y"):
-        (tmp_path / "in/one").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (300, 150), (200, 30, 90)).save(tmp_path / f"in/one/{model}.jpg")
-    _, pictures = blend(diffens, tiny, tmp_path / "in", tmp_path / "out")
+    """Wide ones: the short side becomes the ensemble's 64, the aspect is kept."""
+    (tmp_path / "in/one").mkdir(parents=True)
+    Image.new("RGB", (300, 150), (200, 30, 90)).save(tmp_path / "in/one/x.jpg")
+    Image.new("RGBA", (300, 150), (200, 30, 90, 0)).save(tmp_path / "in/one/y.png")
+    result, pictures = blend(diffens, tiny, tmp_path / "in", tmp_path / "out")
     assert pictures[0].shape == (64, 128, 3)
+    assert "1 pictures are transparent: put on white" in result.stderr
+    assert (numpy.asarray(Image.open(tmp_path / "out/images/one_y.png")) == 255).all()
     _, pictures = blend(diffens, tiny, tmp_path / "in", tmp_path / "out2", "--vq-size",
                         "32x48")
     assert pictures[0].shape == (32, 48, 3)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -116,6 +117,17 @@ def test_unused_tensors_are_counted_or_refused(diffens, tiny, tmp_path):
     refused = generate(tmp_path / "model", "strict", "--strict", status=3)
     assert f"{UNET}: found 1 tensors that the architecture has no use for" in refused.stderr
     assert "not used" not in generate("a", "other", "--strict").stderr
+
+
+def test_blanks_in_front_of_a_header_are_noted(diffens, tiny, tmp_path):
+    shutil.copytree(tiny[0].parent / "a", tmp_path / "model")
+    data = (tmp_path / "model" / UNET).read_bytes()
+    (tmp_path / "model" / UNET).write_bytes(
+        struct.pack("<Q", struct.unpack("<Q", data[:8])[0] + 2) + b" \n" + data[8:])
+    plan = diffens("generate", "--ensemble", tiny[0], "--models", tmp_path / "model", "--prompt",
+                   "", "--out", tmp_path / "run", "--dry-run")
+    assert f"{UNET}: the header begins with blanks" in plan.stderr
+    assert "prompt of case 000, model 0 is empty: drawn without a prompt" in plan.stderr
 
 
 def test_safetensors_come_first_and_it_is_said(diffens, tiny, tmp_path):

@@ -101,6 +101,21 @@ def test_models_that_may_not_be_written(drawing, critical, tmp_path):
     assert differences(tmp_path / "run", drawing[1]) == []
 
 
+def test_output_that_may_not_be_written(drawing, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk],
+                      capture_output=True).returncode != 0:
+        pytest.skip("may not mount a tmpfs")
+    try:
+        for out, words in (disk / "new", "cannot make the folder"), (disk, "cannot write there"):
+            result = run(drawing, out)
+            assert result.returncode == 4 and result.stderr == (
+                f"diffens: error: {out}: {words}: Read-only file system\n")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_a_disk_that_fills_up(drawing, diffens, tmp_path):
     """Full when the first picture is there: what is there stays, the rest comes later."""
     disk, out = tmp_path / "disk", tmp_path / "disk/run"
