@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <future>
 #include <system_error>
@@ -19,9 +20,8 @@
 static void keep_idle_team(std::promise<void> ready)
 {
 #pragma omp parallel num_threads(omp_get_num_procs() + 1)
-    {
-#pragma omp barrier // the compiler leaves out a region that does nothing
-    } ready.set_value();
+    std::atomic_thread_fence(std::memory_order_seq_cst); // or compilers leave it out
+    ready.set_value();
     for (;;)
         pause();
 }
