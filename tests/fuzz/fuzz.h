@@ -6,6 +6,7 @@
 #include "diffens/error.h"
 #include "diffens/tensor_file.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,8 +100,8 @@ static inline const char *fuzz_write(const char *name, const uint8_t *data, size
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", fuzz_directory(), name);
     struct faults *paused = fuzz_pause();
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0)
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, data, size) != (ssize_t)size || close(fd) != 0)
         abort();
     fuzz_resume(paused);
     return path;
