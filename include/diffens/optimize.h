@@ -112,7 +112,9 @@ int64_t optimize_epochs_done(const struct optimize *o);
 
 /* One epoch: losses, gradient, step. False on failure; ERR_NONFINITE when losses stayed
  * non-finite at half the rate too: optimize_picture() still gives the best so far. When
- * memory runs out the crops are encoded in ever smaller batches before it gives up. */
+ * memory runs out the crops are encoded in ever smaller batches before it gives up.
+ * ERR_STOPPED, with the state as it was before, when it takes long and the program is
+ * asked to stop meanwhile (base/stop.h). */
 bool optimize_epoch(struct optimize *o, struct optimize_row *row, struct err *e);
 
 /* One epoch of up to OPTIMIZE_MAX_TOGETHER cases, computed together: the same, up to

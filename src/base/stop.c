@@ -11,8 +11,10 @@
 
 enum { HANDLER_STACK = 64 << 10 };
 
-static atomic_int asked_by;   /* a signal; 0: none */
-static atomic_llong deadline; /* milliseconds of CLOCK_MONOTONIC; 0: none */
+static atomic_int asked_by;          /* a signal; 0: none */
+static atomic_llong deadline;        /* milliseconds of CLOCK_MONOTONIC; 0: none */
+static atomic_llong noticed;         /* that it is asked, as `deadline`; 0: not yet */
+static atomic_llong patience = 2000; /* milliseconds */
 static long long installed;
 static void (*clean_up)(void);
 
@@ -141,6 +143,22 @@ const char *stop_reason(void)
 bool stop_check(struct err *e)
 {
     return !stop_asked() || err_set(e, ERR_STOPPED, "stopped by %s", stop_reason());
+}
+
+bool stop_check_overdue(struct err *e)
+{
+    if (!stop_asked()) {
+        atomic_store(&noticed, 0);
+        return true;
+    }
+    if (atomic_load(&noticed) == 0)
+        atomic_store(&noticed, now_ms());
+    return now_ms() - atomic_load(&noticed) < atomic_load(&patience) || stop_check(e);
+}
+
+void stop_set_patience(double seconds)
+{
+    atomic_store(&patience, (long long)(seconds * 1000));
 }
 
 void stop_interrupt(void)

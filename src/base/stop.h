@@ -26,6 +26,13 @@ bool stop_asked(void);
 /* False with ERR_STOPPED, whose message is the reason, once stop_asked(). */
 bool stop_check(struct err *e);
 
+/* False like stop_check(), but not before this has found for two seconds that it is asked:
+ * for work that is lost when it is broken off, and may end by itself in that time. */
+bool stop_check_overdue(struct err *e);
+
+/* Another time than two seconds: for tests. */
+void stop_set_patience(double seconds);
+
 /* "SIGTERM", "--time-limit"; NULL while nobody has asked. */
 const char *stop_reason(void);
 

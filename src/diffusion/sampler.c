@@ -318,6 +318,7 @@ bool sampler_run(tc_scope *root, struct diffuser_weights *w,
     if (ok) {
         tc_scope *s = tc_push(root);
         tc_context(s, "%s", b.d->name);
+        tc_interruptible(s, stop_check_overdue);
         ok = run_batch(s, &b, step, user, e);
         scheduler_free(b.scheduler);
         tc_pop(s, NULL);

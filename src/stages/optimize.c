@@ -4,6 +4,7 @@
  * optimize_state.c. */
 #include "stages/optimize_internal.h"
 
+#include "base/stop.h"
 #include "models/clip.h"
 #include "models/perceptual.h"
 #include "models/vqgan.h"
@@ -325,16 +326,19 @@ static void move(struct optimize *o, const struct optimize_slope *slope,
 }
 
 /* At once. *moved says, of a failure, whether it came when cases were moving already:
- * then their state is lost. */
+ * then their state is lost. `go_on` may break it off before. */
 static bool epochs_at_once(int count, struct optimize *const *cases,
-                           struct optimize_row *rows, bool *moved, struct err *e)
+                           bool (*go_on)(struct err *e), struct optimize_row *rows,
+                           bool *moved, struct err *e)
 {
     struct optimize_slope slopes[OPTIMIZE_MAX_TOGETHER];
     tc_tensor *gradient = NULL;
     tc_scope *s = tc_push(cases[0]->scope);
     tc_context(s, "epoch %lld", (long long)cases[0]->epoch);
+    tc_interruptible(s, go_on);
     bool ok =
         optimize_differentiate(s, count, cases, &gradient, slopes) || tc_check(s, e);
+    tc_interruptible(s, NULL);
     *moved = ok;
     for (int g = 0; ok && g < count; g++)
         move(cases[g], &slopes[g], tc_slice(s, gradient, 0, g, g + 1), &rows[g]);
@@ -378,9 +382,13 @@ bool optimize_epochs(int count, struct optimize *const *cases, struct optimize_r
         struct err failure = {0};
         struct optimize *o = moving[first];
         int some = least(o->together, left - first);
-        if (epochs_at_once(some, moving + first, moved + first, &lost, &failure)) {
+        /* Once some have moved, the epoch is that of all. */
+        if (epochs_at_once(some, moving + first, first == 0 ? stop_check_overdue : NULL,
+                           moved + first, &lost, &failure)) {
             first += some;
         } else if (lost || failure.code != ERR_MEMORY || !relieve(o, some)) {
+            if (failure.code == ERR_STOPPED)
+                tc_recover(o->scope);
             *e = failure;
             return false;
         }

@@ -71,6 +71,7 @@ struct recorded : torch::autograd::Function<recorded> {
     backward(torch::autograd::AutogradContext *context,
              const torch::autograd::variable_list &gradients)
     {
+        tc_gradient_go_on();
         at::Tensor u = context->get_saved_variables()[0];
         int64_t padding = context->saved_data["padding"].toInt();
         return {winograd_conv2d_backward(gradients[0], u, padding), at::Tensor(),

@@ -147,6 +147,7 @@ tc_scope *tc_push(tc_scope *up)
     s->root = up->root;
     s->up = up;
     s->gradients = up->gradients;
+    s->go_on = up->go_on;
     s->after = up->first_child;
     if (s->after)
         s->after->before = s;
@@ -165,6 +166,12 @@ tc_tensor *tc_pop(tc_scope *s, tc_tensor *out)
     bool ok = tc_ok(s);
     scope_free(s);
     return ok ? out : nullptr;
+}
+
+void tc_interruptible(tc_scope *s, bool (*go_on)(struct err *e))
+{
+    if (s != &s->root->dead)
+        s->go_on = go_on;
 }
 
 tc_tensor *tc_replace(tc_scope *s, tc_tensor *old, tc_tensor *next)
@@ -479,6 +486,8 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
     }
     try {
         throw;
+    } catch (const tc_interrupted &) {
+        return;
     } catch (const c10::OutOfMemoryError &error) {
         fail_out_of_memory(s, what, error.what_without_backtrace());
     } catch (const c10::AcceleratorError &error) {
@@ -507,6 +516,8 @@ bool tc_enter(tc_scope *s, const char *operation,
 {
     tc_root *root = s->root;
     if (root->error.code != ERR_OK)
+        return false;
+    if (s->go_on && !s->go_on(&root->error))
         return false;
     for (const tc_tensor *operand : x) {
         if (!operand) {

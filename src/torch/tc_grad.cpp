@@ -41,9 +41,37 @@ tc_tensor *tc_detach(tc_scope *s, tc_tensor *x)
     return tc_run(s, "detach", {x}, [&] { return x->value.detach(); });
 }
 
+// The scope of the gradient that this thread takes. Those of an accelerator are taken on
+// threads of libtorch's own, and are short.
+static thread_local const tc_scope *differentiating;
+
+void tc_gradient_go_on()
+{
+    const tc_scope *s = differentiating;
+    if (s && s->go_on && !s->go_on(&s->root->error))
+        throw tc_interrupted();
+}
+
+namespace
+{
+struct differentiating_in {
+    explicit differentiating_in(const tc_scope *s)
+    {
+        differentiating = s;
+    }
+    ~differentiating_in()
+    {
+        differentiating = nullptr;
+    }
+    differentiating_in(const differentiating_in &) = delete;
+    differentiating_in &operator=(const differentiating_in &) = delete;
+};
+} // namespace
+
 tc_tensor *tc_gradient(tc_scope *s, tc_tensor *y, tc_tensor *upstream, tc_tensor *leaf)
 {
     return tc_run(s, "gradient", {y, leaf}, [&] {
+        differentiating_in here(s);
         torch::autograd::variable_list seeds;
         if (upstream)
             seeds.push_back(upstream->value);

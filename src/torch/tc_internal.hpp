@@ -9,6 +9,7 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/Device.h>
 
+#include <exception>
 #include <initializer_list>
 #include <new>
 #include <utility>
@@ -33,6 +34,7 @@ struct tc_scope {
     tc_tensor *first;
     tc_rng *first_rng;
     bool gradients; // operations in this scope are recorded for tc_gradient()
+    bool (*go_on)(struct err *e); // asked before each operation; NULL: nobody
     char context[120];
 };
 
@@ -55,6 +57,13 @@ struct tc_root {
 // one left NULL, an injected failure.
 bool tc_enter(tc_scope *s, const char *operation,
               std::initializer_list<const tc_tensor *> x);
+
+// Ends an operation that asked by itself whether to go on; the sticky error says why not.
+struct tc_interrupted : std::exception {
+};
+
+// Throws tc_interrupted when the gradient under way on this thread is not to go on.
+void tc_gradient_go_on();
 
 // Turns the exception in flight into the sticky error.
 void tc_fail_in_flight(tc_scope *s, const char *operation,

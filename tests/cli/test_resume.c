@@ -464,8 +464,14 @@ static void test_stop(void)
     stop_set_time_limit(1e-3);
     usleep(5000);
     CHECK_STR(stop_reason(), "--time-limit");
+    CHECK(stop_check_overdue(&e)); /* patient at first */
+    stop_set_patience(0.001);
+    usleep(2000);
+    e = (struct err){0};
+    CHECK(!stop_check_overdue(&e));
+    CHECK_INT(e.code, ERR_STOPPED);
     stop_set_time_limit(0);
-    CHECK(!stop_asked());
+    CHECK(!stop_asked() && stop_check_overdue(&e));
 }
 
 static int said[2];

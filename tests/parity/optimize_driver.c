@@ -12,6 +12,7 @@
  * that the straight-through gradient is the gradient of: f(z) = loss(decode(q0 + p(z) -
  * p0)), where p(z) is what goes into the codebook, and p0 and q0 are what goes in and
  * comes out at the start. */
+#include "base/stop.h"
 #include "base/str.h"
 #include "diffens/optimize.h"
 #include "io/safetensors.h"
@@ -21,6 +22,7 @@
 #include "stages/optimize_internal.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +124,7 @@ struct job {
     int directions, threads, poison; /* poison: the epoch before which z is broken */
     int together;                    /* cases that share the parents among them */
     bool poison_kept;
+    bool stops; /* each epoch is broken off once, each at another place */
     enum tc_dtype dtype;
 };
 
@@ -168,6 +171,8 @@ static bool set(struct job *job, const char *name, const char *value, struct err
         job->poison = atoi(value);
     else if (strcmp(name, "poison_kept") == 0)
         job->poison_kept = true;
+    else if (strcmp(name, "stops") == 0)
+        job->stops = true;
     else if (strcmp(name, "threads") == 0)
         job->threads = atoi(value);
     else if (strcmp(name, "gradient") == 0)
@@ -277,6 +282,29 @@ static bool count_operations(struct optimize *o, struct err *e)
     return ok && tc_check(o->scope, e);
 }
 
+static void stop_at_tap(tc_scope *s, const char *name, tc_tensor *x, void *user)
+{
+    int64_t *taps = user;
+    (void)s, (void)name, (void)x;
+    if ((*taps)-- == 0)
+        stop_request(SIGTERM);
+}
+
+/* Begins the epoch that is due and stops within it; false where it was done all the same.
+ */
+static bool break_off(struct optimize *o, int64_t *taps)
+{
+    struct optimize_row row;
+    struct err e = {0};
+    int64_t epoch = optimize_epochs_done(o);
+    stop_set_patience(0);
+    tc_set_tap(o->scope, stop_at_tap, taps);
+    bool done = optimize_epoch(o, &row, &e);
+    tc_set_tap(o->scope, NULL, NULL);
+    stop_request(0);
+    return !done && e.code == ERR_STOPPED && optimize_epochs_done(o) == epoch;
+}
+
 static bool loop(const struct job *job, struct optimize *o, struct err *e)
 {
     int width = 1 + 2 * o->parents;
@@ -292,6 +320,8 @@ static bool loop(const struct job *job, struct optimize *o, struct err *e)
             o->now.z = tc_scale(o->scope, o->now.z, NAN);
         if (job->poison_kept && i == job->poison)
             o->kept.z = tc_scale(o->scope, o->kept.z, NAN);
+        if (job->stops && !break_off(o, &(int64_t){i}))
+            return err_set(e, ERR_BUG, "epoch %lld was not broken off", (long long)i);
         if (!optimize_epoch(o, &row, e))
             return false;
         *seconds++ = seconds_on(CLOCK_MONOTONIC) - wall;

@@ -233,6 +233,13 @@ def test_stopping_and_going_on_gives_the_same_bytes(setup):
     assert torch.equal(rest["picture"], whole["picture"])
 
 
+def test_an_epoch_that_is_broken_off_leaves_no_trace(setup):
+    s, t = setup(), settings(epochs=12)
+    whole, broken = s.run(t), s.run(t, "stops=1")
+    assert torch.equal(broken["losses"], whole["losses"])
+    assert torch.equal(broken["end"], whole["end"])
+
+
 def relative(found, expected):
     return ((found - expected).abs() / expected.abs()).max().item()
 

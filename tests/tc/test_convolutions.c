@@ -137,6 +137,54 @@ static void threads_share_the_work_and_change_no_bit(void)
     CHECK(memcmp(one, three, sizeof one) == 0);
 }
 
+static int to_go; /* refuses after as many questions */
+
+static bool go_on(struct err *e)
+{
+    return to_go-- > 0 || err_set(e, ERR_STOPPED, "enough");
+}
+
+/* Of three convolutions behind each other; false where it was refused. */
+static bool gradient_after(int questions, float out[16 * 20 * 20], struct err *e)
+{
+    tc_scope *s = tc_push_grad(root);
+    tc_rng *rng = tc_rng_new(s, 1);
+    tc_tensor *leaf = tc_leaf(s, tc_randn(s, rng, SHAPE(1, 16, 20, 20)));
+    tc_tensor *weight = tc_randn(s, rng, SHAPE(16, 16, 3, 3));
+    tc_tensor *packed = tc_conv2d_pack(s, weight, leaf, 1, 1);
+    tc_tensor *bias = tc_zeros(s, TC_F32, SHAPE(16)), *y = leaf;
+    CHECK_INT(tc_rank(packed), 3);
+    for (int i = 0; i < 3; i++)
+        y = tc_conv2d(s, y, packed, bias, 1, 1);
+    tc_tensor *upstream = tc_randn(s, rng, SHAPE(1, 16, 20, 20));
+    to_go = questions;
+    tc_interruptible(s, go_on);
+    tc_tensor *gradient = tc_gradient(s, y, upstream, leaf);
+    tc_interruptible(s, NULL);
+    tc_to_host(s, gradient, TC_F32, out, 16 * 20 * 20 * sizeof *out);
+    bool whole = tc_check(root, e);
+    tc_recover(root);
+    tc_pop(s, NULL);
+    return whole;
+}
+
+/* It is asked once at the start and once a convolution. */
+static void gradients_can_be_interrupted(void)
+{
+    float whole[16 * 20 * 20], again[16 * 20 * 20];
+    struct err e = {0};
+    CHECK(gradient_after(1000, whole, &e));
+    for (int questions = 0; questions < 4; questions++) {
+        e = (struct err){0};
+        CHECK(!gradient_after(questions, again, &e));
+        CHECK_INT(e.code, ERR_STOPPED);
+        CHECK_STR(e.message, "enough");
+    }
+    e = (struct err){0};
+    CHECK(gradient_after(4, again, &e));
+    CHECK(memcmp(whole, again, sizeof whole) == 0);
+}
+
 int main(void)
 {
     struct err e = {0};
@@ -146,6 +194,7 @@ int main(void)
         return CHECK_EXIT();
     RUN(every_way_to_compute_is_the_definition);
     RUN(packed_weights_serve_one_convolution);
+    RUN(gradients_can_be_interrupted);
     tc_close(root);
     RUN(threads_share_the_work_and_change_no_bit);
     CHECK_INT(tc_live_tensors(), 0);

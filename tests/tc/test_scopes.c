@@ -119,6 +119,38 @@ static void an_operation_can_be_made_to_fail(void)
     CHECK_INT(tc_live_tensors(), 0);
 }
 
+static int to_go; /* operations */
+
+static bool go_on(struct err *e)
+{
+    return to_go-- > 0 || err_set(e, ERR_STOPPED, "enough");
+}
+
+static void operations_can_be_interrupted(void)
+{
+    tc_scope *root = open_cpu();
+    tc_scope *outer = tc_push(root), *s = tc_push(outer);
+    tc_interruptible(outer, go_on);
+    to_go = 1;
+    CHECK(numbers(s, 2) != NULL); /* opened before it was said */
+    CHECK(numbers(outer, 2) != NULL);
+    s = tc_push(outer);
+    tc_context(s, "step 1");
+    CHECK(numbers(s, 2) == NULL);
+    struct err e = {0};
+    CHECK(!tc_check(root, &e));
+    CHECK_INT(e.code, ERR_STOPPED);
+    CHECK_STR(e.message, "enough");
+    tc_recover(root);
+    CHECK(numbers(s, 2) == NULL); /* it still says no */
+    tc_recover(root);
+    CHECK(numbers(root, 2) != NULL);
+    tc_interruptible(outer, NULL);
+    CHECK(numbers(tc_push(outer), 2) != NULL);
+    tc_close(root);
+    CHECK_INT(tc_live_tensors(), 0);
+}
+
 static void out_of_memory_has_its_own_status(void)
 {
     tc_scope *root = open_cpu();
@@ -160,6 +192,7 @@ int main(void)
     RUN(the_first_failure_is_kept_with_its_context);
     RUN(sizes_are_never_zero_after_a_failure);
     RUN(an_operation_can_be_made_to_fail);
+    RUN(operations_can_be_interrupted);
     RUN(out_of_memory_has_its_own_status);
     RUN(a_missing_device_is_refused);
     RUN(auto_falls_back_to_the_cpu);
