@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OPTIONS_MAX_MODELS 32
+#define OPTIONS_MAX_MODELS 128
 #define OPTIONS_MAX_GAMMAS 256
 #define OPTIONS_MAX_WEIGHTS 64
 #define OPTIONS_LIMIT 96 /* rows of the option table */

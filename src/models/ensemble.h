@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#define ENSEMBLE_MAX_DIFFUSERS 32
+#define ENSEMBLE_MAX_DIFFUSERS 128
 
 struct ensemble_diffuser {
     char *name;       /* fit for file names */

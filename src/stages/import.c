@@ -263,7 +263,7 @@ static bool add_case(struct import *i, const char *folder, struct err *e)
         int64_t m = ok ? place_of(i->model_names, &models, 0, stem) : -1;
         i->models = (int)models;
         if (m >= 0) {
-            char **place = &i->files[(i->cases - 1) * OPTIONS_MAX_MODELS + m];
+            char **place = &i->files[(i->cases - 1) * i->models + m];
             free(*place);
             *place = str_path(folder, entries[k]->d_name);
         }
@@ -274,21 +274,27 @@ static bool add_case(struct import *i, const char *folder, struct err *e)
     return ok;
 }
 
-/* Closes the gaps that OPTIONS_MAX_MODELS places a case have left. */
-static bool pack_files(struct import *i, struct err *e)
+/* Makes room for `cases` of as many models as the first case has. */
+static bool make_room(struct import *i, size_t cases, struct err *e)
 {
-    for (int64_t n = 0; n < i->cases; n++)
-        for (int m = 0; m < i->models; m++) {
-            char **from = &i->files[n * OPTIONS_MAX_MODELS + m];
-            if (!*from)
-                return err_set(e, ERR_INPUT,
-                               "%s/%s: found no picture %s.png, expected one "
-                               "by every model",
-                               STR_SHOW(i->path), i->case_names[n], i->model_names[m]);
-            char *file = *from;
-            *from = NULL;
-            i->files[n * i->models + m] = file;
-        }
+    size_t models = (size_t)i->models;
+    char **files = calloc(cases * models + 1, sizeof *files);
+    if (!files)
+        return no_memory(e);
+    memcpy(files, i->files, models * sizeof *files);
+    free(i->files);
+    i->files = files;
+    return true;
+}
+
+static bool check_files(const struct import *i, struct err *e)
+{
+    for (int64_t f = 0; f < i->cases * i->models; f++)
+        if (!i->files[f])
+            return err_set(e, ERR_INPUT,
+                           "%s/%s: found no picture %s.png, expected one by every model",
+                           STR_SHOW(i->path), i->case_names[f / i->models],
+                           i->model_names[f % i->models]);
     return true;
 }
 
@@ -299,7 +305,7 @@ static bool open_folder(struct import *i, struct err *e)
     if (count < 0)
         return err_set(e, ERR_INPUT, "%s: %s", STR_SHOW(i->path), strerror(errno));
     i->case_names = calloc((size_t)count + 1, sizeof *i->case_names);
-    i->files = calloc(((size_t)count + 1) * OPTIONS_MAX_MODELS, sizeof *i->files);
+    i->files = calloc(OPTIONS_MAX_MODELS, sizeof *i->files); /* of the first case */
     bool ok = (i->case_names && i->files) || no_memory(e);
     for (int k = 0; ok && k < count; k++) {
         struct stat status;
@@ -308,7 +314,9 @@ static bool open_folder(struct import *i, struct err *e)
         if (is_folder && safe_name(entries[k]->d_name)) {
             i->case_names[i->cases] = str_dup(entries[k]->d_name);
             i->cases++;
-            ok = (i->case_names[i->cases - 1] || no_memory(e)) && add_case(i, folder, e);
+            ok = (i->case_names[i->cases - 1] || no_memory(e)) &&
+                 add_case(i, folder, e) &&
+                 (i->cases > 1 || make_room(i, (size_t)count, e));
         }
         free(folder);
     }
@@ -318,7 +326,7 @@ static bool open_folder(struct import *i, struct err *e)
                      "%s: found %lld cases and %d models, expected a run "
                      "directory or pictures CASE/MODEL.png",
                      STR_SHOW(i->path), (long long)i->cases, i->models);
-    return ok && pack_files(i, e) && measure(i, e);
+    return ok && check_files(i, e) && measure(i, e);
 }
 
 /* Any of them */

@@ -126,6 +126,11 @@ static bool choose_results(struct plan *p, struct err *e)
 bool plan_optimize(struct plan *p, struct err *e)
 {
     const struct ensemble *s = p->run->ensemble;
+    if (p->models > OPTIMIZE_MAX_PARENTS) {
+        err_set(e, ERR_USAGE, "optimize: found %d models, expected 1..%d", p->models,
+                OPTIMIZE_MAX_PARENTS);
+        return err_hint(e, "choose some with --models");
+    }
     if (!clip_open(&p->clip, s->clip.path, p->run->progress, e) ||
         !perceptual_open(&p->perceptual, s->perceptual.path, p->run->progress, e) ||
         !choose_settings(p, e) || !choose_results(p, e))

@@ -197,6 +197,11 @@ ROWS = [
     tensor("order", r"fortran_order: found", npy(dictionary(order=True))),
     tensor("shape", r"shape: found", *(npy(dictionary(shape=s)) for s in (
         "(1, 2, 2, 2)", "(1, 2, 2, 2, 4)", "(0, 2, 2, 2, 3)", "(1, 2, 20000, 2, 3)"))),
+    tensor("too many models to blend", r"found 1 cases and 129 models, expected at most 100000 and 128",
+           npy(dictionary(shape=(1, 129, 2, 2, 3)), data=bytes(129 * 12))),
+    contents("image tensor: too many models to optimise", f"optimize --ensemble {DEMO} --out @/out "
+             "--images @/in.npy", r"^optimize: found 33 models, expected 1\.\.32$",
+             npy(dictionary(shape=(1, 33, 2, 2, 3)), data=bytes(33 * 12)), file="in.npy", status=2),
     tensor("header", r"header( length)?: found", npy(dictionary(shape="(-1, 2, 2, 2, 3)")),
            npy(dictionary(shape="(99999999999999999999, 2, 2, 2, 3)")), npy("{'descr': '|u1'}"), npy("[1]"), npy(dictionary(more=", 'x': 1")),
            npy(dictionary())[:20]),

@@ -80,8 +80,8 @@ def test_no_step_waits(on_device, tiny, tmp_path, scheduler):
 
 
 def test_models_leave_nothing_behind(on_device, tiny, tmp_path, pytestconfig):
-    """As many as an ensemble may have, with --full."""
-    folder, count = tiny[0].parent, 32 if pytestconfig.getoption("--full") else 20
+    """A hundred of them with --full."""
+    folder, count = tiny[0].parent, 100 if pytestconfig.getoption("--full") else 20
     (tmp_path / "ensemble.json").write_text(json.dumps({
         "name": "many", "vqgan": {"path": "none.safetensors", "size": [64, 64]},
         "diffusers": [{"name": f"m{i}", "path": str(folder / "ab"[i % 2]), "prompt": "{}"}
