@@ -10,14 +10,19 @@
 #include <ATen/ops/linear.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-// Outputs of one picture from which on Winograd's form pays for the memory that its
-// weights take, 16/9 of the plain ones: more where channels are many, in which the deep
-// levels of a UNet have most of its weights and little of its work.
-static const int64_t WINOGRAD_OUTPUTS = 256;
-
-static bool is_worth_its_memory(int64_t outputs, int64_t channels)
+// Few outputs of one picture for its channels: the deep levels of a UNet, which have most
+// of its weights and little of its work.
+static bool is_deep(int64_t outputs, int64_t channels)
 {
-    return outputs >= WINOGRAD_OUTPUTS && 2 * outputs >= channels;
+    return outputs < 256 || 2 * outputs < channels;
+}
+
+// Winograd's form of weights takes 16/9 of the memory of the plain ones, which deep levels
+// do not pay for unless their weights are few.
+static bool is_worth_its_memory(const at::Tensor &weight, int64_t outputs)
+{
+    return !is_deep(outputs, weight.size(1)) ||
+           (outputs >= 16 && weight.numel() <= 1 << 18);
 }
 
 // Packed weights are [16,Cout,Cin], plain ones [Cout,Cin,k,k].
@@ -39,9 +44,8 @@ static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int st
            weight.scalar_type() == at::kFloat && weight.dim() == 4 &&
            weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding <= 2 &&
            weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0 &&
-           is_worth_its_memory(side_out(x, 2, 3, 1, padding) *
-                                   side_out(x, 3, 3, 1, padding),
-                               weight.size(1));
+           is_worth_its_memory(weight, side_out(x, 2, 3, 1, padding) *
+                                           side_out(x, 3, 3, 1, padding));
 }
 
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
@@ -112,9 +116,9 @@ static bool suits_product(const at::Tensor &x, const at::Tensor &weight, int str
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && kernel > 1 &&
            !at::GradMode::is_enabled() && weight.size(1) >= 32 &&
            weight.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-           !is_worth_its_memory(side_out(x, 2, kernel, stride, padding) *
-                                    side_out(x, 3, kernel, stride, padding),
-                                weight.size(1));
+           is_deep(side_out(x, 2, kernel, stride, padding) *
+                       side_out(x, 3, kernel, stride, padding),
+                   weight.size(1));
 }
 
 // The windows of x as rows [B*Ho*Wo,k*k*Cin], times the weights [Cout,k*k*Cin].
