@@ -17,8 +17,8 @@ static bool is_deep(int64_t outputs, int64_t channels)
     return outputs < 256 || 2 * outputs < channels;
 }
 
-// Winograd's form of weights takes 16/9 of the memory of the plain ones, which deep levels
-// do not pay for unless their weights are few.
+// Winograd's form of weights takes 16/9 of the memory of the plain ones, which deep
+// levels do not pay for unless their weights are few.
 static bool is_worth_its_memory(const at::Tensor &weight, int64_t outputs)
 {
     return !is_deep(outputs, weight.size(1)) ||

@@ -57,8 +57,18 @@ IN_PLACE void multiply_panel(const float *a, int64_t rows, const float *b, int64
         a += TILE_ROWS * depth;
         c += TILE_ROWS * columns;
     }
-    for (; rows > 0; rows--, a += depth, c += columns)
-        multiply_tile<1, LANES>(a, b, depth, c, columns);
+    switch (rows) { // alone, each would take as long as two thirds of a tile
+    case 5:
+        return multiply_tile<5, LANES>(a, b, depth, c, columns);
+    case 4:
+        return multiply_tile<4, LANES>(a, b, depth, c, columns);
+    case 3:
+        return multiply_tile<3, LANES>(a, b, depth, c, columns);
+    case 2:
+        return multiply_tile<2, LANES>(a, b, depth, c, columns);
+    case 1:
+        return multiply_tile<1, LANES>(a, b, depth, c, columns);
+    }
 }
 
 EACH_PROCESSOR void panels_multiply(const float *a, int64_t rows, const float *b,

@@ -17,9 +17,10 @@ struct shape_case {
 static const struct shape_case cases[] = {
     {1, 8, 8, 16, 16, 3, 1, 1, true},   {2, 16, 24, 17, 19, 3, 1, 1, true},
     {3, 8, 16, 18, 21, 3, 1, 0, true},  {1, 8, 8, 15, 16, 3, 1, 2, true},
-    {2, 32, 8, 8, 8, 3, 1, 1, false},   {2, 32, 16, 17, 13, 3, 2, 1, false},
-    {2, 40, 8, 17, 13, 3, 2, 0, false}, {1, 4, 8, 16, 16, 3, 1, 1, false},
-    {1, 8, 8, 16, 16, 1, 1, 0, false},
+    {2, 32, 8, 8, 8, 3, 1, 1, true},    {1, 8, 8, 2, 38, 3, 1, 1, true},
+    {2, 32, 8, 3, 5, 3, 1, 1, false},   {1, 72, 408, 8, 8, 3, 1, 1, false},
+    {2, 40, 8, 17, 13, 3, 2, 0, false}, {2, 32, 16, 17, 13, 3, 2, 1, false},
+    {1, 4, 8, 16, 16, 3, 1, 1, false},  {1, 8, 8, 16, 16, 1, 1, 0, false},
 };
 
 static tc_tensor *noise(tc_scope *s, tc_rng *rng, struct tc_shape shape)
