@@ -1,11 +1,14 @@
-/* inject_driver.c: makes every tensor operation of a tiny run fail once, and says whether
- * each failure came back as an error with nothing left behind.
+/* inject_driver.c: makes every tensor operation of a tiny run fail once, and asks it to
+ * stop at every place within, and says whether each came back as an error with nothing
+ * left behind.
  *
  *   inject_driver DIFFUSER VQGAN.safetensors */
+#include "base/stop.h"
 #include "diffens/stages.h"
 #include "diffusion/sampler.h"
 #include "models/vqgan.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,21 +79,53 @@ static bool blend(struct trial *t, tc_scope *root, struct err *e)
     return ok;
 }
 
-/* Fails the first operation, the second, ... until a run gets through. Returns how many
- * there were, -1 when one of them was not reported or left tensors behind. */
-static int64_t fail_each(const char *what, struct trial *t, tc_scope *root,
-                         bool (*run)(struct trial *, tc_scope *, struct err *))
+/* A way to break a run at its n-th place, or with 0 no longer. */
+struct fault {
+    int code;
+    void (*place)(tc_scope *root, int64_t n);
+};
+
+static void fail_at(tc_scope *root, int64_t n)
+{
+    tc_inject_failure(root, n);
+}
+
+static int64_t taps_left;
+
+static void stop_at_tap(tc_scope *s, const char *name, tc_tensor *x, void *user)
+{
+    (void)s, (void)name, (void)x, (void)user;
+    if (--taps_left == 0)
+        stop_request(SIGTERM);
+}
+
+/* Impatiently: also within a step. */
+static void stop_at(tc_scope *root, int64_t n)
+{
+    taps_left = n;
+    stop_request(0);
+    stop_set_patience(0);
+    tc_set_tap(root, n > 0 ? stop_at_tap : NULL, NULL);
+}
+
+static const struct fault failing = {ERR_BUG, fail_at}, stopping = {ERR_STOPPED, stop_at};
+
+/* Breaks it at the first place, the second, ... until a run gets through. Returns how
+ * many there were, -1 when one of them was not reported or left tensors behind. */
+static int64_t break_each(const char *what, const struct fault *fault, struct trial *t,
+                          tc_scope *root,
+                          bool (*run)(struct trial *, tc_scope *, struct err *))
 {
     int64_t alive = tc_live_tensors();
     for (int64_t n = 1;; n++) {
         struct err e = {0};
-        tc_inject_failure(root, n);
+        fault->place(root, n);
         bool ok = run(t, root, &e);
-        tc_inject_failure(root, 0);
+        fault->place(root, 0);
         tc_recover(root);
-        if (tc_live_tensors() != alive || (!ok && e.code != ERR_BUG)) {
-            fprintf(stderr, "%s: operation %lld: status %d, %lld tensors left: %s\n",
-                    what, (long long)n, e.code, (long long)(tc_live_tensors() - alive),
+        if (tc_live_tensors() != alive || (!ok && e.code != fault->code)) {
+            fprintf(stderr, "%s: place %lld: status %d, %lld tensors left: %s\n", what,
+                    (long long)n, e.code, (long long)(tc_live_tensors() - alive),
                     e.message);
             return -1;
         }
@@ -112,16 +147,19 @@ int main(int argc, char **argv)
         return 1;
     }
     struct trial t = {.diffuser = &diffuser, .vqgan = &vqgan};
-    int64_t loads = fail_each("load", &t, root, load);
-    int64_t samples = -1, blends = -1;
-    if (load_diffuser(&t.weights, root, &diffuser, &e))
-        samples = fail_each("sample", &t, root, sample);
+    int64_t loads = break_each("load", &failing, &t, root, load);
+    int64_t samples = -1, stops = -1, blends = -1;
+    if (load_diffuser(&t.weights, root, &diffuser, &e)) {
+        samples = break_each("sample", &failing, &t, root, sample);
+        stops = break_each("stop", &stopping, &t, root, sample);
+    }
     diffuser_unload(&t.weights);
     if (vqgan_load(&vqgan, root, TC_F32, &e))
-        blends = fail_each("blend", &t, root, blend);
+        blends = break_each("blend", &failing, &t, root, blend);
     vqgan_close(&vqgan);
     diffuser_close(&diffuser);
     tc_close(root);
-    printf("%lld %lld %lld\n", (long long)loads, (long long)samples, (long long)blends);
-    return loads < 0 || samples < 0 || blends < 0 || tc_live_tensors() != 0;
+    printf("%lld %lld %lld %lld\n", (long long)loads, (long long)samples,
+           (long long)stops, (long long)blends);
+    return loads < 0 || samples < 0 || stops < 0 || blends < 0 || tc_live_tensors() != 0;
 }

@@ -1,4 +1,5 @@
-"""Every tensor operation of a tiny run fails once: an error, nothing left behind."""
+"""Every tensor operation of a tiny run fails once, and every place in it is one where it is asked
+to stop: an error, nothing left behind."""
 
 import subprocess
 
@@ -9,6 +10,7 @@ def test_every_operation_may_fail(driver, tiny):
         [driver("inject_driver"), folder / "a", folder / "vqgan/model.safetensors"],
         capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    loads, samples, blends = map(int, result.stdout.split())
-    print(f"operations made to fail: {loads} loading, {samples} sampling, {blends} blending")
-    assert loads > 200 and samples > 500 and blends > 200
+    loads, samples, stops, blends = map(int, result.stdout.split())
+    print(f"operations made to fail: {loads} loading, {samples} sampling, {blends} blending; "
+          f"{stops} stops")
+    assert loads > 200 and samples > 500 and stops > 100 and blends > 200
