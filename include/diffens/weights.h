@@ -32,17 +32,17 @@ weights w_at(weights w, const char *path, ...) __attribute__((format(printf, 2, 
 /* True when the checkpoint has a tensor at `w` or below. */
 bool w_has(weights w);
 
-/* The tensor at `w`, which must have this shape. Missing or of another shape: the sticky
- * error, with the full name; on the "meta" device the finding is noted for
+/* The tensor at `w`, which must have this shape. Missing, of another shape or stored as
+ * integers: the sticky error, with the full name; on the "meta" device the finding is noted for
  * weights_check() and a tensor of the expected shape stands in, so that one run of a
  * network's forward function finds everything that is wrong. Owned by the weights. */
 tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected);
 
 /* A layer may keep a tensor in the form in which the device computes fastest, in place of
- * the file's. The first time that w_pack_begin() is asked it returns the scope in which
- * to make that form, from then on NULL. w_pack_end() puts `packed` in the tensor's place
- * and returns it; w_tensor() goes on to check the file's shape. After a failure `packed`
- * is NULL and the tensor stays as it is. */
+ * the file's. w_pack_begin() returns the scope in which to make that form, and NULL once
+ * that is done. w_pack_end() puts `packed` in the tensor's place and returns it;
+ * w_tensor() goes on to check the file's shape. After a failure `packed` is NULL and the
+ * tensor stays as it is. */
 tc_scope *w_pack_begin(weights w);
 tc_tensor *w_pack_end(weights w, tc_tensor *packed);
 
@@ -50,7 +50,7 @@ tc_tensor *w_pack_end(weights w, tc_tensor *packed);
 const char *w_name(weights w, char *name, size_t size);
 
 /* After a forward run on the "meta" device: what the network asked for and the file lacks
- * or has in another shape, and what the file has and the network never asked for. */
+ * or has in another shape or as integers, and what the file has and the network never asked for. */
 struct weights_findings {
     int64_t missing, mismatched, unused;
     int64_t parameters; /* elements that the network uses */
@@ -63,8 +63,8 @@ struct weights_findings weights_check(weights root);
  * it, as a decoder's encoder: weights_check() does not count it as unused. */
 void weights_leave_out(weights root, const char *part);
 
-/* Calls `tell` for each tensor that is missing or of another shape, in the order in which
- * the network asked: "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]". */
+/* Calls `tell` for each tensor that is missing or does not fit, in the order in which the
+ * network asked: "conv_in.weight: found [320,4,1,1], expected [320,4,3,3]". */
 void weights_tell_findings(weights root, void (*tell)(void *user, const char *finding),
                            void *user);
 

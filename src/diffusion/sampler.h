@@ -53,11 +53,11 @@ struct sampler_picture {
 };
 
 /* Makes `count` pictures in one batch, with the parts of the diffuser that this takes
- * loaded as they are needed. They depend on the cells alone, not on which of
- * them share a batch, but for rounding. ERR_STOPPED when that is asked for (base/stop.h),
- * between steps, and within one that takes long; ERR_MEMORY when the device is too small for the batch: the caller may
- * try a smaller one. Waits for the device every ten steps and once a picture, not in
- * between. */
+ * loaded as they are needed. They depend on the cells alone, not on which of them share a
+ * batch, but for rounding. ERR_STOPPED when that is asked for (base/stop.h), between
+ * steps and within one that takes long; ERR_MEMORY when the device is too small for the
+ * batch: the caller may try a smaller one. Waits for the device every ten steps and once
+ * a picture, not in between. */
 bool sampler_run(tc_scope *root, struct diffuser_weights *w,
                  const struct sampler_settings *settings,
                  const struct sampler_cell *cells, int count, sampler_step_fn *step,

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tensor that is missing or of another shape. */
+/* A tensor that is missing, of another shape or of integers. */
 struct w_finding {
     struct w_node *node;
     struct tc_shape expected;
@@ -34,6 +34,7 @@ struct w_node {
     struct w_node *parent, *made_before, *in_bucket;
     tc_tensor *tensor;
     struct tc_shape shape; /* of the tensor in the file */
+    enum file_dtype dtype; /* the same */
     bool packed;           /* `tensor` is in the form that a layer prefers */
     bool stored;           /* the file has a tensor here or below */
     bool used;
@@ -134,9 +135,10 @@ static bool dtype_from_file(enum file_dtype stored, enum tc_dtype *dtype)
     return false;
 }
 
-static bool is_floating(enum tc_dtype dtype)
+static bool is_floating(enum file_dtype dtype)
 {
-    return dtype == TC_F64 || dtype == TC_F32 || dtype == TC_F16 || dtype == TC_BF16;
+    return dtype == FILE_F64 || dtype == FILE_F32 || dtype == FILE_F16 ||
+           dtype == FILE_BF16;
 }
 
 /* True when the forward run over the tree `wanted` asked for the tensor of that name. */
@@ -194,11 +196,12 @@ static bool load_list_add(struct load_list *list, struct w_node *root,
     struct tc_source *source = &list->sources[list->count];
     *reader = (struct tensor_reader){.file = file, .entry = entry};
     *source = (struct tc_source){.stored = stored,
-                                 .dtype = is_floating(stored) ? dtype : stored,
+                                 .dtype = is_floating(entry->dtype) ? dtype : stored,
                                  .shape = {.rank = entry->rank},
                                  .read = read_rows,
                                  .user = reader};
     memcpy(source->shape.dim, entry->dim, (size_t)entry->rank * sizeof *entry->dim);
+    node->dtype = entry->dtype;
     list->nodes[list->count++] = node;
     return true;
 }
@@ -328,11 +331,15 @@ static bool same_shape(struct tc_shape a, struct tc_shape b)
 static void mismatch_write(weights w, struct tc_shape expected, char *out, size_t size)
 {
     char name[256], found[96] = "nothing", wanted[96];
+    shape_write(expected, wanted, sizeof wanted);
+    w_name(w, name, sizeof name);
     if (w.node->tensor)
         shape_write(w.node->shape, found, sizeof found);
-    shape_write(expected, wanted, sizeof wanted);
-    snprintf(out, size, "%s: found %s, expected %s", w_name(w, name, sizeof name), found,
-             wanted);
+    if (w.node->tensor && !is_floating(w.node->dtype))
+        snprintf(out, size, "%s: found %s of %s, expected %s of a floating-point type",
+                 name, found, file_dtype_name(w.node->dtype), wanted);
+    else
+        snprintf(out, size, "%s: found %s, expected %s", name, found, wanted);
 }
 
 /* Notes what is wrong at `w` and returns a stand-in of the expected shape. */
@@ -378,7 +385,8 @@ tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected)
         tc_fail(s, ERR_MEMORY, "no host memory for the name of a tensor");
         return NULL;
     }
-    bool fits = w.node->tensor && same_shape(w.node->shape, expected);
+    bool fits = w.node->tensor && same_shape(w.node->shape, expected) &&
+                is_floating(w.node->dtype);
     if (tc_is_meta(s) && !w.node->used) {
         w.node->used = true;
         int64_t count = 1;

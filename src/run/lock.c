@@ -160,7 +160,11 @@ static bool put_in_place(const char *temporary, const char *path, bool *taken,
         return errno == EEXIST || run_directory_fail(e, path, "lock");
     close(fd);
     *taken = rename(temporary, path) == 0;
-    return *taken || run_directory_fail(e, path, "lock");
+    if (*taken)
+        return true;
+    run_directory_fail(e, path, "lock");
+    unlink(path); /* empty, it would be nobody's */
+    return false;
 }
 
 static bool try_to_take(struct lock *l, bool *taken, struct err *e)

@@ -77,7 +77,8 @@ bool checkpoint_restore(struct checkpoint *c, struct optimize *o, struct str *lo
         c->saved_epochs = *fits ? optimize_epochs_done(o) : 0;
         return true;
     }
-    return err_hint(e, "remove it and %s.previous to begin the case anew", c->path);
+    return e->code == ERR_INPUT &&
+           err_hint(e, "remove it and %s.previous to begin the case anew", c->path);
 }
 
 static bool save(struct checkpoint *c, struct optimize *o, const struct str *losses,

@@ -2,6 +2,7 @@
  * decoding to image.h. */
 #include "stages/import.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "io/config.h"
 #include "io/limits.h"
@@ -109,7 +110,7 @@ static bool measure(struct import *i, struct err *e)
 {
     for (int64_t f = 0; f < i->cases * i->models; f++) {
         int64_t height, width;
-        if (!image_measure(i->files[f], &width, &height, e))
+        if (!stop_check(e) || !image_measure(i->files[f], &width, &height, e))
             return false;
         if (f == 0) {
             i->height = height;
@@ -228,18 +229,40 @@ static void free_entries(struct dirent **entries, int count)
     free(entries);
 }
 
-/* The name without .png, .jpg or .jpeg; NULL for other files and when memory is out. */
-static char *picture_stem(const char *name)
+/* How much of the name comes before .png, .jpg or .jpeg; 0 for other files. */
+static size_t stem_length(const char *name)
 {
     static const char *const endings[] = {".png", ".jpg", ".jpeg",
                                           ".PNG", ".JPG", ".JPEG"};
     for (size_t k = 0; k < sizeof endings / sizeof *endings; k++)
         if (str_ends_with(name, endings[k]))
-            return strndup(name, strlen(name) - strlen(endings[k]));
-    return NULL;
+            return strlen(name) - strlen(endings[k]);
+    return 0;
 }
 
-/* The pictures of one case. The first case says which models there are. */
+/* A picture of the latest case. The first case says which models there are. */
+static bool add_picture(struct import *i, const char *folder, const char *file,
+                        const char *stem, struct err *e)
+{
+    bool known = false;
+    int64_t models = i->models;
+    for (int m = 0; m < i->models; m++)
+        known = known || strcmp(i->model_names[m], stem) == 0;
+    if (!known && (i->cases > 1 || models == OPTIONS_MAX_MODELS || !safe_name(stem)))
+        return err_set(e, ERR_INPUT,
+                       "%s: found a picture \"%s\", expected those that the first case "
+                       "has, at most %d, each under " SAFE_NAME_RULE,
+                       STR_SHOW(folder), STR_SHOW(stem), OPTIONS_MAX_MODELS);
+    int64_t m = place_of(i->model_names, &models, 0, stem);
+    i->models = (int)models;
+    if (m < 0)
+        return no_memory(e);
+    char **place = &i->files[(i->cases - 1) * i->models + m];
+    free(*place);
+    *place = str_path(folder, file);
+    return *place || no_memory(e);
+}
+
 static bool add_case(struct import *i, const char *folder, struct err *e)
 {
     struct dirent **entries = NULL;
@@ -247,27 +270,12 @@ static bool add_case(struct import *i, const char *folder, struct err *e)
     if (count < 0)
         return err_set(e, ERR_INPUT, "%s: %s", STR_SHOW(folder), strerror(errno));
     bool ok = true;
-    int64_t models = i->models;
     for (int k = 0; ok && k < count; k++) {
-        char *stem = picture_stem(entries[k]->d_name);
-        if (!stem)
-            continue;
-        bool known = false;
-        for (int m = 0; m < i->models; m++)
-            known = known || strcmp(i->model_names[m], stem) == 0;
-        if (!known && (i->cases > 1 || models == OPTIONS_MAX_MODELS || !safe_name(stem)))
-            ok = err_set(e, ERR_INPUT,
-                         "%s: found a picture \"%s\", expected those that the "
-                         "first case has, at most %d, each under " SAFE_NAME_RULE,
-                         STR_SHOW(folder), STR_SHOW(stem), OPTIONS_MAX_MODELS);
-        int64_t m = ok ? place_of(i->model_names, &models, 0, stem) : -1;
-        i->models = (int)models;
-        if (m >= 0) {
-            char **place = &i->files[(i->cases - 1) * i->models + m];
-            free(*place);
-            *place = str_path(folder, entries[k]->d_name);
-        }
-        ok = ok && (m >= 0 || no_memory(e));
+        const char *file = entries[k]->d_name;
+        size_t length = stem_length(file);
+        char *stem = length > 0 ? strndup(file, length) : NULL;
+        if (length > 0)
+            ok = stem ? add_picture(i, folder, file, stem, e) : no_memory(e);
         free(stem);
     }
     free_entries(entries, count);
@@ -309,11 +317,12 @@ static bool open_folder(struct import *i, struct err *e)
     bool ok = (i->case_names && i->files) || no_memory(e);
     for (int k = 0; ok && k < count; k++) {
         struct stat status;
-        char *folder = str_path(i->path, entries[k]->d_name);
-        bool is_folder = folder && stat(folder, &status) == 0 && S_ISDIR(status.st_mode);
-        if (is_folder && safe_name(entries[k]->d_name)) {
-            i->case_names[i->cases] = str_dup(entries[k]->d_name);
-            i->cases++;
+        const char *name = entries[k]->d_name;
+        char *folder = str_path(i->path, name);
+        ok = folder || no_memory(e);
+        if (ok && safe_name(name) && stat(folder, &status) == 0 &&
+            S_ISDIR(status.st_mode)) {
+            i->case_names[i->cases++] = str_dup(name);
             ok = (i->case_names[i->cases - 1] || no_memory(e)) &&
                  add_case(i, folder, e) &&
                  (i->cases > 1 || make_room(i, (size_t)count, e));

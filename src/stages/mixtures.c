@@ -36,7 +36,7 @@ static bool encode_parents(const struct plan *p, tc_scope *s, int64_t n,
 {
     for (int m = 0; m < p->models; m++) {
         struct image picture = {0};
-        if (!image_tensor_read(images, n, m, &picture, e))
+        if (!stop_check(e) || !image_tensor_read(images, n, m, &picture, e))
             return false;
         parents[m] = stage_encode(s, &p->vqgan, &picture, p->vq_height, p->vq_width);
         image_free(&picture);

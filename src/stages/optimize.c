@@ -85,7 +85,7 @@ static void set_shares(struct optimize *o)
 
 static void read_parents(struct optimize *o, const struct image *parents)
 {
-    for (int m = 0; m < o->parents && tc_ok(o->scope); m++) {
+    for (int m = 0; m < o->parents && !stop_asked() && tc_ok(o->scope); m++) {
         tc_scope *s = tc_push(o->scope);
         tc_tensor *x = stage_picture(s, &parents[m], o->height, o->width);
         x = tc_scale(s, tc_add_scalar(s, tc_cast(s, x, o->dtype), 1), 0.5);
@@ -142,6 +142,8 @@ static bool begin(struct optimize *o, const struct image *parents,
         return false;
     set_shares(o);
     read_parents(o, parents);
+    if (!stop_check(e))
+        return false;
     take_range(o);
     if (!crops_open(&o->crops, o->scope, &t->crops, t->pool, t->random_seed, o->height,
                     o->width, o->networks.clip->config.image_size, o->dtype, e) ||

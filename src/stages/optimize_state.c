@@ -53,25 +53,36 @@ static void counters_write(const struct optimize *o, char *out, size_t size)
              (unsigned long long)o->settings.random_seed);
 }
 
-static bool counters_read(struct optimize *o, const char *text)
+struct counters {
+    long long epoch, steps, kept_steps, skipped;
+    int skipped_in_a_row, restored;
+    double best_total;
+};
+
+static bool counters_read(const struct optimize *o, const char *text, struct counters *c)
 {
-    long long epoch, steps, kept, skipped;
-    int in_a_row, restored;
-    double best;
-    unsigned long long seed;
-    if (sscanf(text, "%lld %lld %lld %lld %d %d %la %llu", &epoch, &steps, &kept,
-               &skipped, &in_a_row, &restored, &best, &seed) != 8 ||
-        epoch < 0 || steps < 0 || kept < 0 || skipped < 0 || in_a_row < 0 ||
-        isnan(best) || seed != o->settings.random_seed)
-        return false;
-    o->epoch = epoch;
-    o->now.steps = steps;
-    o->kept.steps = kept;
-    o->skipped = skipped;
-    o->skipped_in_a_row = in_a_row;
-    o->restored = restored != 0;
-    o->best_total = best;
-    return true;
+    char seed[24];
+    int end = 0;
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->settings.random_seed);
+    return sscanf(text, "%18lld %18lld %18lld %18lld %9d %9d %la %n", &c->epoch,
+                  &c->steps, &c->kept_steps, &c->skipped, &c->skipped_in_a_row,
+                  &c->restored, &c->best_total, &end) == 7 &&
+           strcmp(text + end, seed) == 0 && c->epoch >= 0 &&
+           c->epoch <= o->settings.epochs && c->steps >= 0 && c->steps <= c->epoch &&
+           c->kept_steps >= 0 && c->kept_steps <= c->epoch && c->skipped >= 0 &&
+           c->skipped <= c->epoch && c->skipped_in_a_row >= 0 &&
+           c->skipped_in_a_row <= c->skipped && !isnan(c->best_total);
+}
+
+static void counters_take(struct optimize *o, const struct counters *c)
+{
+    o->epoch = c->epoch;
+    o->now.steps = c->steps;
+    o->kept.steps = c->kept_steps;
+    o->skipped = c->skipped;
+    o->skipped_in_a_row = c->skipped_in_a_row;
+    o->restored = c->restored != 0;
+    o->best_total = c->best_total;
 }
 
 /* Of everything that the file says, so that a flipped bit cannot go unseen. */
@@ -238,6 +249,7 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
 {
     struct tensor_file file = {0};
     struct str read = {0};
+    struct counters counters;
     size_t size = (size_t)tensor_count(o) * tensor_bytes(o);
     char hex[SHA256_HEX];
     unsigned char *bytes = malloc(size);
@@ -247,13 +259,14 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
     if (ok) {
         checksum(bytes, size, &read, text_of(&file, "counters"), identity, hex);
         ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
-              counters_read(o, text_of(&file, "counters"))) ||
+              counters_read(o, text_of(&file, "counters"), &counters)) ||
              err_set(e, ERR_INPUT,
                      "sha256: found another one, expected that of the contents: "
                      "the file is damaged");
     }
     ok = ok && take_over(o, bytes, e);
     if (ok) {
+        counters_take(o, &counters);
         str_free(text);
         *text = read;
     } else {

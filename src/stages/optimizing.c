@@ -65,10 +65,13 @@ static bool publish_picture(const struct job *job, int result, enum optimize_whi
     return ok;
 }
 
+/* A case that was cut off at its very end is done again, to the same table. */
 static bool publish_losses(const struct job *job, struct err *e)
 {
     char name[256];
     plan_losses_file(job->p, job->n, name, sizeof name);
+    if (record_file_is_done(job->p->run->record, name))
+        return true;
     if (job->csv.failed)
         return err_set(e, ERR_MEMORY, "no host memory for %s", name);
     return publish_bytes(record_file_path(job->p->run->record, name), str_text(&job->csv),
@@ -189,6 +192,7 @@ static bool judge(const struct job *job, struct err *e)
         free(outcome);
         return false;
     }
+    free(p->outcomes[job->n]); /* of an attempt that ran out of memory */
     p->outcomes[job->n] = outcome;
     if (!record_add_outcome(p->run->record, job->n, losses_write_outcome,
                             &(struct losses_case){p, job->n}, e))
@@ -295,7 +299,7 @@ static bool begin(struct group *g, struct job *job, int64_t n,
             return true;
         }
         if (!relief_try(&g->relief, &failure))
-            return end(g, job, &failure, e);
+            return end(g, job, &failure, e) || relief_hint(e);
         close_job(job);
     }
 }

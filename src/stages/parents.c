@@ -169,7 +169,7 @@ static bool restore(const struct plan *p, struct image_tensor *images, int64_t *
             char hex[SHA256_HEX];
             if (!record_cell_is_done(r, cell))
                 continue;
-            if (!image_tensor_read(images, n, m, &picture, e))
+            if (!stop_check(e) || !image_tensor_read(images, n, m, &picture, e))
                 return false;
             parents_hash(&picture, hex);
             image_free(&picture);

@@ -107,7 +107,8 @@ static void place_rows(const at::Tensor &stored, int64_t row, const at::Tensor &
         return;
     }
     at::Tensor converted = stored.to(out.scalar_type());
-    auto *work = size == 2   ? transpose<uint16_t>
+    auto *work = size == 1   ? transpose<uint8_t>
+                 : size == 2 ? transpose<uint16_t>
                  : size == 4 ? transpose<uint32_t>
                              : transpose<uint64_t>;
     work(converted.const_data_ptr(), place, rows, width / area, area);
