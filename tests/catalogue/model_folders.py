@@ -1,6 +1,7 @@
 """Ensembles and model folders: the demo's, with one thing wrong each."""
 
 import json
+import math
 import struct
 
 from rows import DEMO, commands, contents, demo_with, edited, inputs, text
@@ -47,6 +48,23 @@ def without(*prefixes):
             begin, end = entry["data_offsets"]
             kept[name] = entry | {"data_offsets": [len(out), len(out) + end - begin]}
             out += data[begin:end]
+        return kept, out
+    return tensors(change)
+
+
+def retyped(name, dtype, size):
+    """The tensor of that name as zeros of another type."""
+    def change(header, data):
+        kept, out = {}, b""
+        for key, entry in header.items():
+            if key == "__metadata__":
+                continue
+            begin, end = entry["data_offsets"]
+            bytes_ = data[begin:end]
+            if key == name:
+                entry, bytes_ = entry | {"dtype": dtype}, bytes(math.prod(entry["shape"]) * size)
+            kept[key] = entry | {"data_offsets": [len(out), len(out) + len(bytes_)]}
+            out += bytes_
         return kept, out
     return tensors(change)
 
@@ -183,6 +201,9 @@ ROWS = [
     model("of another model", f"unet/{WEIGHTS}", r"\d+ tensors missing and \d+ of another shape .*: \S+: found .*, expected \[",
           lambda old: (DEMO / f"plain/vae/{WEIGHTS}").read_bytes(),
           reshaped("conv_in.weight", [4, 48, 3, 3])),
+    model("integers", f"unet/{WEIGHTS}", r"0 tensors missing and 1 of another shape or type .*: \S+: found "
+          r"\[.*\] of (U8|I64), expected \[.*\] of a floating-point type",
+          retyped("conv_in.weight", "U8", 1), retyped("conv_in.bias", "I64", 8)),
     model("tensors missing", f"unet/{WEIGHTS}", r"conv_out\.(weight|bias)", without("conv_out."),
           without("conv_out.bias")),
     model("tensors missing", f"vae/{WEIGHTS}", r"post_quant_conv\.\w+", without("post_quant_conv")),

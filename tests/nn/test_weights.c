@@ -15,16 +15,18 @@ static void file_make(void)
 {
     static const float matrix[] = {1, 2, 3, 4, 5, 6}, vector[] = {10, 20};
     static const uint16_t halves[] = {0x3c00, 0x4000}; /* 1, 2 */
+    static const int64_t integers[] = {3, 4};
     const struct safetensors_tensor tensors[] = {
         {"block.0.fc.weight", FILE_F32, 2, {2, 3}, matrix},
         {"block.0.fc.bias", FILE_F32, 1, {2}, vector},
         {"block.1.norm.weight", FILE_F16, 1, {2}, halves},
         {"spare", FILE_F32, 1, {2}, vector},
+        {"whole", FILE_I64, 1, {2}, integers},
     };
     struct err e = {0};
     int fd = mkstemps(path, 12);
     CHECK(fd >= 0 && close(fd) == 0);
-    CHECK(safetensors_write(path, tensors, 4, NULL, 0, &e));
+    CHECK(safetensors_write(path, tensors, 5, NULL, 0, &e));
     CHECK(tensor_file_open(&file, path, &e));
 }
 
@@ -100,6 +102,8 @@ static void wrong_and_missing_tensors_are_named(void)
             "block.0.fc.bias: found [2], expected [7]");
     refusal(root, w_at(w, "none.x"), SHAPE(4, 5),
             "none.x: found nothing, expected [4,5]");
+    refusal(root, w_at(w, "whole"), SHAPE(2),
+            "whole: found [2] of I64, expected [2] of a floating-point type");
     weights_unload(w);
     tc_close(root);
 }
@@ -117,8 +121,8 @@ static void a_check_finds_everything_at_once(void)
     struct weights_findings f = weights_check(w);
     CHECK_INT(f.mismatched, 2);
     CHECK_INT(f.missing, 2);
-    CHECK_INT(f.unused, 1);
-    CHECK_STR(f.first_unused, "spare");
+    CHECK_INT(f.unused, 2);
+    CHECK_STR(f.first_unused, "spare"); /* before "whole" */
     CHECK_HAS(f.wrong, "block.0.fc.weight: found [2,3], expected [5,3]");
     CHECK_INT(f.parameters, 5 * 3 + 5 + 2 * 5 + 2 + 2);
     weights_unload(w);

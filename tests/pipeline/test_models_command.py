@@ -116,7 +116,7 @@ def test_every_tensor_that_does_not_fit_is_named(run, copy):
     for name in names:
         assert len([p for p in problems if f"{name}: found nothing" in p]) >= 1, name
     assert any("conv_in.bias: found [7], expected [32]" in p for p in problems)
-    assert any(f"{len(names)} tensors missing and 1 of another shape" in p
+    assert any(f"{len(names)} tensors missing and 1 of another shape or type" in p
                for p in problems)
 
 

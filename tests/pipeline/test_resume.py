@@ -1,5 +1,6 @@
 """Runs that are stopped, killed, locked out or out of disk, and gone on with."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+import safetensors.numpy
 
 from killing import commands, contents, differences, save_parents, stress
 from serving import Server
@@ -276,6 +278,27 @@ def test_checkpoints_of_another_format(work, start, diffens, tmp_path):
     assert 'format: found "9", expected "2"' in result.stderr
 
 
+@pytest.mark.parametrize("counters", [[], [2**63 - 1], [41], [12, 13], ["x"]], ids=str)
+def test_checkpoints_with_impossible_counters(work, start, diffens, tmp_path, counters):
+    """Their checksum is right, and what is not changed is taken."""
+    arguments, _ = work["optimize"]
+    run = tmp_path / "run"
+    signal_at(start(*arguments, "--out", run), r"case 000, step (1[2-9]|[23])", signal.SIGTERM)
+    for state in (run / "checkpoints").iterdir():
+        with safetensors.safe_open(state, "numpy") as file:
+            texts = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        texts["counters"] = " ".join([*map(str, counters),
+                                      *texts["counters"].split()[len(counters):]])
+        names = ["latent", "m", "v", "kept.latent", "kept.m", "kept.v", "best", "text"]
+        texts["sha256"] = hashlib.sha256(
+            b"".join(tensors[name].tobytes() for name in names) + texts["counters"].encode() + b"\0"
+            + texts["identity"].encode() + b"\0").hexdigest()
+        safetensors.numpy.save_file(tensors, state, texts)
+    result = diffens(*arguments, "--out", run, "--resume", status=3 if counters else 0)
+    assert ("000.safetensors: sha256" in result.stderr) == bool(counters)
+
+
 def test_a_directory_that_goes_away(work, start, tmp_path):
     arguments, _ = work["blend"]
     process = start(*arguments, "--out", tmp_path / "run")
@@ -417,5 +440,21 @@ def test_a_figure_stays_the_runs_own(build, work, diffens, tmp_path):
     with Server(build) as server:
         server.run(*arguments, "--out", run, "--resume", fault="write 3 onward")
     assert "figure.png" in json.loads((run / "run.json").read_text())["files"]
+    diffens(*arguments, "--out", run, "--resume")
+    assert differences(run, reference) == []
+
+
+def test_a_case_cut_off_while_it_was_judged(work, start, diffens, tmp_path):
+    """Its table of losses is final, its outcome not known: done again, and stopped in that."""
+    arguments, reference = work["optimize"]
+    run = tmp_path / "run"
+    shutil.copytree(reference, run)
+    record = json.loads((run / "run.json").read_text())
+    assert record["optimize"].pop(0)["case"] == "000"
+    record["state"] = "stopped"
+    (run / "run.json").write_text(json.dumps(record))
+    said = signal_at(start(*arguments, "--out", run, "--resume"), r"case 000, step (1[2-9]|[23])",
+                     signal.SIGTERM)
+    assert "stopped: SIGTERM" in said
     diffens(*arguments, "--out", run, "--resume")
     assert differences(run, reference) == []

@@ -39,6 +39,9 @@ static void put(const struct counting *c, void *bytes, int64_t i, int64_t value)
     case TC_I64:
         ((int64_t *)bytes)[i] = value;
         return;
+    case TC_U8:
+        ((uint8_t *)bytes)[i] = (uint8_t)value;
+        return;
     default:
         ((float *)bytes)[i] = (float)value;
         return;
@@ -87,7 +90,7 @@ static void types_and_layouts(void)
 {
     static const enum tc_dtype types[][2] = {
         {TC_F32, TC_F32}, {TC_F16, TC_F32}, {TC_F32, TC_F16}, {TC_F16, TC_F16},
-        {TC_F64, TC_F32}, {TC_F64, TC_F64}, {TC_F32, TC_F64}, {TC_I64, TC_I64},
+        {TC_F64, TC_F32}, {TC_F64, TC_F64}, {TC_F32, TC_F64}, {TC_I64, TC_I64}, {TC_U8, TC_U8},
     };
     const struct tc_shape shapes[] = {
         {.rank = 0},           SHAPE(7),
