@@ -138,6 +138,9 @@ enum optimize_which { OPTIMIZE_LATEST, OPTIMIZE_BEST };
 bool optimize_picture(struct optimize *o, enum optimize_which which,
                       struct image *picture, struct err *e);
 
+/* Makes what OPTIMIZE_LATEST is now OPTIMIZE_BEST, too. */
+void optimize_keep_latest(struct optimize *o);
+
 /* Losses on one set of windows, the same for all, that no epoch draws. */
 struct optimize_report {
     int parents;

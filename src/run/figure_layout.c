@@ -34,7 +34,7 @@ static int label_width(const struct figure *f, const struct figure_layout *l)
         double width = text_width(&l->label, text, (int)at_most((int)strlen(text), 256));
         widest = width > widest ? width : widest;
     }
-    return at_most((int)(widest + 0.999), at_least(l->cell_width / 2, 120));
+    return at_most((int)(widest + 0.999), at_least(l->cell_width / 2, 8 * l->unit));
 }
 
 /* Left edge of `column` when `first` is the leftmost, from the left edge of the grid. */

@@ -258,7 +258,10 @@ static bool add_picture(struct import *i, const char *folder, const char *file,
     if (m < 0)
         return no_memory(e);
     char **place = &i->files[(i->cases - 1) * i->models + m];
-    free(*place);
+    if (*place)
+        return err_set(e, ERR_INPUT,
+                       "%s: found %s and %s, expected one picture of a name",
+                       STR_SHOW(folder), STR_SHOW(str_file_name(*place)), STR_SHOW(file));
     *place = str_path(folder, file);
     return *place || no_memory(e);
 }

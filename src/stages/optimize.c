@@ -253,6 +253,12 @@ bool optimize_differentiate(tc_scope *s, int count, struct optimize *const *case
     return read_slopes(s, count, cases, part.values, *gradient, slopes);
 }
 
+void optimize_keep_latest(struct optimize *o)
+{
+    tc_tensor *latest = optimize_copy(o->scope, state_shown(&o->now));
+    o->best = tc_replace(o->scope, o->best, latest);
+}
+
 static double rate_at(const struct optimize *o)
 {
     const struct optimize_settings *t = &o->settings;
@@ -314,8 +320,7 @@ static void move(struct optimize *o, const struct optimize_slope *slope,
     if (slope->finite) {
         row->best = row->losses.total < o->best_total;
         if (row->best) {
-            tc_tensor *best = optimize_copy(o->scope, state_shown(&o->now));
-            o->best = tc_replace(o->scope, o->best, best);
+            optimize_keep_latest(o);
             o->best_total = row->losses.total;
         }
         if (o->epoch % KEEP_EVERY == 0)

@@ -180,6 +180,8 @@ static bool open_job(struct job *job, tc_scope *s, const struct image_tensor *im
     return ok;
 }
 
+/* Epochs compare candidates on windows of their own, and none sees what the last step
+ * made: on those of the report the latest may turn out to be the best. */
 static bool judge(const struct job *job, struct err *e)
 {
     struct plan *p = job->p;
@@ -192,8 +194,20 @@ static bool judge(const struct job *job, struct err *e)
         free(outcome);
         return false;
     }
+    struct optimize_report *r = &outcome->report;
+    if (r->latest.total < r->best.total) {
+        optimize_keep_latest(job->o);
+        r->best = r->latest;
+    }
     free(p->outcomes[job->n]); /* of an attempt that ran out of memory */
     p->outcomes[job->n] = outcome;
+    return tc_check(job->scope, e);
+}
+
+static bool tell_outcome(const struct job *job, struct err *e)
+{
+    struct plan *p = job->p;
+    const struct outcome *outcome = p->outcomes[job->n];
     if (!record_add_outcome(p->run->record, job->n, losses_write_outcome,
                             &(struct losses_case){p, job->n}, e))
         return false;
@@ -235,9 +249,9 @@ static bool keep_best(const struct job *job, struct err *e)
 
 static bool finish(struct job *job, struct err *e)
 {
-    return publish_picture(job, RESULT_FINAL, OPTIMIZE_LATEST, e) &&
+    return judge(job, e) && publish_picture(job, RESULT_FINAL, OPTIMIZE_LATEST, e) &&
            publish_picture(job, RESULT_BEST, OPTIMIZE_BEST, e) && finish_losses(job, e) &&
-           judge(job, e);
+           tell_outcome(job, e);
 }
 
 /* Tries again in other ways what needs memory: a picture, or all that ends a case. */

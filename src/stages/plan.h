@@ -61,7 +61,7 @@ struct plan {
     struct optimize_settings settings;
     struct image seed_image; /* of SEED_FILE */
     char seed_sha256[SHA256_HEX];
-    struct outcome **outcomes; /* [cases]; NULL where a case is not done */
+    struct outcome **outcomes; /* [cases]; NULL until a case is measured */
 };
 
 /* Opens and checks every input of the run and plans the cells of its record. On failure

@@ -140,6 +140,32 @@ static bool look_at(struct survey *s, const char *path, const char *role,
     return ok;
 }
 
+/* The file of the VQGAN in a folder, if that is what it holds; the caller frees it. */
+static char *vqgan_file(const char *folder)
+{
+    struct tensor_file file = {0};
+    struct err ignored = {0};
+    char *path = str_path(folder, "model.safetensors");
+    bool found = path && tensor_file_open(&file, path, &ignored) &&
+                 tensor_file_find(&file, "quantize.embedding.weight");
+    tensor_file_close(&file);
+    if (!found) {
+        free(path);
+        path = NULL;
+    }
+    return path;
+}
+
+/* A CLIP, or a VQGAN, whose own kind of config.json may lie beside it. */
+static bool look_at_network(struct survey *s, const char *folder, struct err *e)
+{
+    char *vqgan = vqgan_file(folder);
+    bool ok = vqgan ? look_at(s, vqgan, "vqgan", survey_vqgan, e)
+                    : look_at(s, folder, "clip", survey_clip, e);
+    free(vqgan);
+    return ok;
+}
+
 static bool look_at_folder(struct survey *s, const char *path, struct err *e)
 {
     bool ok;
@@ -150,7 +176,7 @@ static bool look_at_folder(struct survey *s, const char *path, struct err *e)
     else if (holds_vgg(path))
         ok = look_at(s, path, "perceptual", survey_perceptual, e);
     else if (holds(path, "config.json"))
-        ok = look_at(s, path, "clip", survey_clip, e);
+        ok = look_at_network(s, path, e);
     else
         return err_set(e, ERR_INPUT,
                        "%s: found no ensemble.json, model_index.json, config.json or "

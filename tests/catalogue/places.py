@@ -178,6 +178,8 @@ ROWS = [
            {"in/a/plain.png": png(), "in/a/poster.png": png(), "in/b/plain.png": png()}),
     inputs("pictures: by one more model", IMAGES, r'/in/b: found a picture "poster"',
            {"in/a/plain.png": png(), "in/b/plain.png": png(), "in/b/poster.png": png()}),
+    inputs("pictures: two of a name", IMAGES, r"/in/a: found poster\.jpg and poster\.png, expected one",
+           {"in/a/plain.png": png(), "in/a/poster.png": png(), "in/a/poster.jpg": saved()}),
     inputs("pictures of other sizes", IMAGES + " --pair plain,poster",
            r"found 8 x 16 pixels|found 16 x 8 pixels",
            {"in/a/plain.png": png(), "in/a/poster.png": png(16, 8)}),

@@ -165,6 +165,7 @@ def test_check_of_paths(run, whole):
                         (whole / "clip", "CLIPVisionModelWithProjection"),
                         (whole / "lpips", "LPIPS"), (whole, "whole: "),
                         (whole / "ensemble.json", "whole: "),
+                        (whole / "vqgan", "VQModel"),
                         (whole / "vqgan/model.safetensors", "VQModel")):
         assert words in run(models, "models", "check", path).stdout, path
     file = parsed(run(models, "models", "check", whole / "a" / UNET, "--json"))["models"][0]
