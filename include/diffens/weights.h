@@ -33,9 +33,10 @@ weights w_at(weights w, const char *path, ...) __attribute__((format(printf, 2, 
 bool w_has(weights w);
 
 /* The tensor at `w`, which must have this shape. Missing, of another shape or stored as
- * integers: the sticky error, with the full name; on the "meta" device the finding is noted for
- * weights_check() and a tensor of the expected shape stands in, so that one run of a
- * network's forward function finds everything that is wrong. Owned by the weights. */
+ * integers: the sticky error, with the full name; on the "meta" device the finding is
+ * noted for weights_check() and a tensor of the expected shape stands in, so that one run
+ * of a network's forward function finds everything that is wrong. Owned by the weights.
+ */
 tc_tensor *w_tensor(tc_scope *s, weights w, struct tc_shape expected);
 
 /* A layer may keep a tensor in the form in which the device computes fastest, in place of
@@ -50,7 +51,8 @@ tc_tensor *w_pack_end(weights w, tc_tensor *packed);
 const char *w_name(weights w, char *name, size_t size);
 
 /* After a forward run on the "meta" device: what the network asked for and the file lacks
- * or has in another shape or as integers, and what the file has and the network never asked for. */
+ * or has in another shape or as integers, and what the file has and the network never
+ * asked for. */
 struct weights_findings {
     int64_t missing, mismatched, unused;
     int64_t parameters; /* elements that the network uses */

@@ -31,8 +31,29 @@ static void add_option(struct str *out, const struct option *option, const char 
     str_add_shell(out, value);
 }
 
+/* On one line, in words of any shell: printf's %b takes \n and \0OOO. */
+static void add_stream(struct str *out, const char *stream)
+{
+    struct str text = {0};
+    for (const char *c = stream; *c; c++) {
+        if (*c == '\n')
+            str_add(&text, "\\n");
+        else if (*c == '\\')
+            str_add(&text, "\\\\");
+        else if ((unsigned char)*c < ' ')
+            str_addf(&text, "\\0%03o", (unsigned)*c);
+        else
+            str_add_bytes(&text, c, 1);
+    }
+    str_add(out, "printf %b ");
+    str_add_shell(out, str_text(&text));
+    str_add(out, " | ");
+    out->failed = out->failed || text.failed;
+    str_free(&text);
+}
+
 bool command_line_of_run(struct str *out, char *const *arguments, int count,
-                         const char *ensemble, struct err *e)
+                         const char *ensemble, const char *stream, struct err *e)
 {
     const struct command *command = count > 1 ? command_find(arguments[1]) : NULL;
     bool named = false;
@@ -40,6 +61,8 @@ bool command_line_of_run(struct str *out, char *const *arguments, int count,
         return err_set(e, ERR_INPUT,
                        "found no command that makes pictures in "
                        "\"arguments\", expected one");
+    if (stream)
+        add_stream(out, stream);
     str_addf(out, "diffens %s", command->name);
     for (int i = 2; i < count; i++) {
         const char *name = arguments[i];
@@ -74,16 +97,17 @@ static bool read_arguments(char **words, const struct json *arguments, struct er
 bool inspect_run_command(struct str *out, const struct json *record, struct err *e)
 {
     const struct json *arguments, *ensemble;
-    const char *name = NULL;
+    const char *name = NULL, *stream = NULL;
     if (!config_need_array(record, "arguments", 2, 10000, &arguments, e) ||
         !config_need_object(record, "ensemble", &ensemble, e) ||
-        !config_may_string(ensemble, "name", &name, e))
+        !config_may_string(ensemble, "name", &name, e) ||
+        !config_may_string(record, "standard_input", &stream, e))
         return false;
     char **words = calloc(arguments->size, sizeof *words);
     if (!words)
         return no_memory(e);
     bool ok = read_arguments(words, arguments, e) &&
-              (command_line_of_run(out, words, (int)arguments->size, name, e) ||
+              (command_line_of_run(out, words, (int)arguments->size, name, stream, e) ||
                err_in_file(e, record->file));
     free(words);
     return ok;

@@ -7,10 +7,11 @@
 
 /* The command line of a run without what does not change its pictures: where they go and
  * what is printed meanwhile. `arguments` are those of the record; `ensemble`, the name
- * that was found, is added where none was given. False with ERR_INPUT for an option that
- * the command does not have; ERR_MEMORY. */
+ * that was found, is added where none was given; `stream`, or NULL, is what its standard
+ * input had. False with ERR_INPUT for an option that the command does not have;
+ * ERR_MEMORY. */
 bool command_line_of_run(struct str *out, char *const *arguments, int count,
-                         const char *ensemble, struct err *e);
+                         const char *ensemble, const char *stream, struct err *e);
 
 /* The same for the record of a run (run.json), and for that of one picture: the command
  * that makes this picture alone, with the same bytes; with --images the cases beside it

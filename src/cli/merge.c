@@ -96,12 +96,13 @@ static bool merge_in(const char *directory, const struct shards *s,
     struct record record = {0};
     struct str again = {0};
     const struct json *from = shards_record(s), *ensemble;
-    const char *name = NULL, *libtorch = NULL;
-    bool ok =
-        config_need_object(from, "ensemble", &ensemble, e) &&
-        config_may_string(ensemble, "name", &name, e) &&
-        config_may_string(from, "libtorch", &libtorch, e) &&
-        command_line_of_run(&again, of_run->arguments, of_run->argument_count, name, e);
+    const char *name = NULL, *libtorch = NULL, *stream = NULL;
+    bool ok = config_need_object(from, "ensemble", &ensemble, e) &&
+              config_may_string(ensemble, "name", &name, e) &&
+              config_may_string(from, "libtorch", &libtorch, e) &&
+              config_may_string(from, "standard_input", &stream, e) &&
+              command_line_of_run(&again, of_run->arguments, of_run->argument_count, name,
+                                  stream, e);
     const struct record_about about = {.command = command_of(of_run->command)->name,
                                        .options = of_run,
                                        .write_options = options_write,

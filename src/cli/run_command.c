@@ -88,7 +88,8 @@ static bool run_in(const char *directory, const char *name, struct run run,
     struct record record = {0};
     struct str again = {0};
     bool ok = command_line_of_run(&again, run.options->arguments,
-                                  run.options->argument_count, run.ensemble->name, e);
+                                  run.options->argument_count, run.ensemble->name,
+                                  run.prompts ? run.prompts->stream : NULL, e);
     const struct record_about about = {.command = name,
                                        .options = run.options,
                                        .write_options = options_write,

@@ -45,6 +45,7 @@ void prompts_free(struct prompts *p)
     free_texts(p->negative, p->cases);
     free_texts(p->names, p->cases);
     free(p->seeds);
+    free(p->stream);
     *p = (struct prompts){0};
 }
 
@@ -375,7 +376,10 @@ static bool read_file(struct prompts *p, const struct prompts_source *source,
     if (!ok && text && !lines && !str_ends_with(name, ".json") &&
         !looks_like_json(text, size))
         err_hint(e, "a file with a prompt a line is to be named .txt");
-    free(text);
+    if (ok && is_stdin)
+        p->stream = text;
+    else
+        free(text);
     return ok;
 }
 

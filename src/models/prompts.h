@@ -18,6 +18,7 @@ struct prompts {
     char **negative; /* [N] */
     char **names;    /* [N], different, fit for file names: "000", "001", ... */
     uint64_t *seeds; /* [N]: of the starting noise shared by a case */
+    char *stream;    /* all that standard input had; NULL where they are not from there */
 };
 
 /* Where the prompts come from, and for whom. One of `file` and `prompt` is given. */

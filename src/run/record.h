@@ -95,9 +95,10 @@ void record_set_axes(struct record *r, int64_t cases, char *const *case_names, i
 /* The part of a run of `total` cases that this is; nothing where shard.count is 0. */
 void record_set_shard(struct record *r, struct option_shard shard, int64_t total);
 
-/* What the first model was asked to draw for each case, as it was given. The array
- * belongs to the caller and outlives the record. */
-void record_set_prompts(struct record *r, char *const *given);
+/* What the first model was asked to draw for each case, as it was given, and all that
+ * standard input had where that came from there, else NULL. Both belong to the caller and
+ * outlive the record. */
+void record_set_prompts(struct record *r, char *const *given, const char *stream);
 
 /* A network of the ensemble. `role` is "diffuser", "vqgan", ...; `listed` its path as
  * ensemble.json names it. Returns its number, -1 with ERR_MEMORY. */

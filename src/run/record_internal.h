@@ -44,6 +44,7 @@ struct record_state {
     int model_count;
     char *const *case_names;
     char *const *prompts; /* [case_count], or NULL */
+    const char *stream;   /* what standard input had, or NULL */
     const char *const *model_names;
     struct option_shard shard;
     int64_t total;   /* cases of all shards */

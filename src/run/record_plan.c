@@ -147,9 +147,10 @@ void record_set_shard(struct record *r, struct option_shard shard, int64_t total
     r->state->total = total;
 }
 
-void record_set_prompts(struct record *r, char *const *given)
+void record_set_prompts(struct record *r, char *const *given, const char *stream)
 {
     r->state->prompts = given;
+    r->state->stream = stream;
 }
 
 int record_add_network(struct record *r, const char *role, const char *name,

@@ -367,6 +367,8 @@ static void write_prompts(const struct record_state *s, struct json_writer *w)
     for (int64_t n = 0; n < s->case_count; n++)
         json_write_string(w, s->prompts[n]);
     json_write_close(w);
+    if (s->stream)
+        json_member_text(w, "standard_input", s->stream);
 }
 
 static void write_axes(const struct record_state *s, struct json_writer *w)

@@ -219,12 +219,14 @@ static bool add_networks(const struct merge *m, struct err *e)
 static bool make_record(struct merge *m, struct err *e)
 {
     const struct json *from = shards_record(m->s);
-    const char *device = NULL, *dtype = NULL;
+    const char *device = NULL, *dtype = NULL, *stream = NULL;
     int64_t threads = 0;
+    if (!config_may_string(from, "standard_input", &stream, e))
+        return false;
     record_set_axes(m->run.record, m->p.cases, (char *const *)m->case_names, m->p.models,
                     m->p.model_names);
     if (m->run.prompts)
-        record_set_prompts(m->run.record, m->prompts.given);
+        record_set_prompts(m->run.record, m->prompts.given, stream);
     return add_cells(m, e) && add_networks(m, e) &&
            config_may_string(from, "device", &device, e) &&
            config_may_string(from, "dtype", &dtype, e) &&

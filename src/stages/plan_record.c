@@ -278,7 +278,7 @@ bool plan_record(const struct plan *p, struct err *e)
                     p->model_names);
     record_set_shard(run->record, run->options->shard, p->total);
     if (run->prompts)
-        record_set_prompts(run->record, run->prompts->given);
+        record_set_prompts(run->record, run->prompts->given, run->prompts->stream);
     return record_add_file(p->run->record, "images.npy", e) && animate_plan(p, e) &&
            add_networks(p, e);
 }

@@ -104,6 +104,19 @@ def test_the_environment_does_not_matter(build, runs):
     assert told[0] == told[1]
 
 
+@pytest.mark.parametrize("prompts", ["a cat\n\nit's\t100% a \\n dog\n", json.dumps(PROMPTS)],
+                         ids=["lines", "JSON"])
+def test_prompts_of_a_stream_again(build, again, tmp_path_factory, prompts):
+    run = tmp_path_factory.mktemp("stream") / "run"
+    subprocess.run([build / "diffens", "generate", *map(str, SMALL), "--size", "64x64", "--models",
+                    "poster,plain", "--prompts", "-", "--out", run], input=prompts, text=True,
+                   check=True, capture_output=True)
+    made = again(run)
+    assert (made / "images.npy").read_bytes() == (run / "images.npy").read_bytes()
+    first, second = (json.loads((r / "run.json").read_text()) for r in (run, made))
+    assert first["prompts"] == second["prompts"] and first["standard_input"] == prompts
+
+
 def test_given_pictures_again(again, diffens, runs):
     path = runs("images/optimize/tree.png")
     assert (again(path, "generate") / "optimize/tree.png").read_bytes() == path.read_bytes()
