@@ -8,6 +8,7 @@
 #include "cli/inspect.h"
 #include "cli/option_table.h"
 #include "cli/options_json.h"
+#include "cli/out_check.h"
 #include "cli/parse.h"
 #include "cli/set.h"
 #include "io/config.h"
@@ -148,7 +149,7 @@ bool command_merge(const struct options *o, struct err *e)
     struct shards shards = {0};
     bool ok =
         (o->out || err_set(e, ERR_USAGE, "merge: found no --out, expected --out DIR")) &&
-        display_open(&display, o, e) &&
+        out_check_shards(o, e) && display_open(&display, o, e) &&
         shards_open(&shards, o->operands, o->operand_count, may_change, e) &&
         merge_shards(o, &shards, &display.progress, e);
     shards_close(&shards);

@@ -9,6 +9,7 @@
 #include "cli/inspect.h"
 #include "cli/option_table.h"
 #include "cli/options_json.h"
+#include "cli/out_check.h"
 #include "cli/parse.h"
 #include "diffens/stages.h"
 #include "models/prompts.h"
@@ -189,7 +190,7 @@ static bool prepare_and_run(const struct options *given, const char *name,
     if (ok && o->print_config)
         ok = print_config(o, display, e);
     else if (ok)
-        ok = (o->images || select(&ensemble, o, e)) &&
+        ok = out_check_inputs(o, e) && (o->images || select(&ensemble, o, e)) &&
              ensemble_check_files(&ensemble, needs(o), e) &&
              (o->images || read_prompts(&prompts, &ensemble, o, &display->progress, e)) &&
              stop_check(e) &&

@@ -16,6 +16,7 @@ from rows import DEMO, Row, commands, contents, inputs, templates, text
 IMAGES = f"blend --ensemble {DEMO} --out @/out --images @/in"
 TENSOR = f"blend --ensemble {DEMO} --out @/out --images @/in.npy"
 DRAW = f"generate --ensemble {DEMO} --models plain --prompts @/p.txt --steps 1 --size 64x64 "
+MIX = f"optimize --ensemble {DEMO} --epochs 1 --out @/out "
 RESUME = DRAW + "--out @/out --resume"
 MERGE = "merge @/s0 @/s1 --out @/out"
 
@@ -109,6 +110,14 @@ def held_by(pid, host=None, **more):
     lock = {"program": "diffens", "host": host or socket.gethostname(), "pid": pid, "boot": "",
             "started": "", "job": "", "restarts": 0} | more
     return lambda out: (out / "run.lock").write_bytes(text(lock))
+
+
+def linked(folder):
+    """A finished run that made a config too, links to it and to its tensor."""
+    run(record(lambda document: document["files"].append("c.json")))(folder)
+    (folder / "out/c.json").write_bytes(b"{}")
+    (folder / "link").symlink_to("out")
+    (folder / "tensor").symlink_to("out/images.npy")
 
 
 def shards(second=None, first=None):
@@ -233,6 +242,13 @@ ROWS = [
                    "figure.png", "report.html", "images.npy", "images/000_plain.png"))),
     inputs("output holds a broken record", DRAW + "--out @/out --force", r"/out/run\.json: (line 1|\$).*: found",
            *(run(record(data)) for data in (b"{", b"[]", b'{"format": 99}'))),
+    Row("output holds what is read", 2, r"^--out: found the directory (that --images reads|whose run "
+        r"made what --(images|prompts|config|seed) reads), expected another$",
+        [(MIX + f"{more} {how}", linked, {}) for how in ("", "--force", "--resume") for more in (
+            "--images @/out", "--images @/link", "--images @/out/", "--images @/out/images.npy",
+            "--images @/out/images", "--images @/tensor",
+            "--prompt x --seed @/out/images/000_plain.png", "--prompt x --seed @/link/figure.png",
+            "--prompts @/out/report.html", "--prompt x --config @/out/c.json")]),
     commands("log cannot be written", r"/no/l: .*No such file", DRAW + "--out @/out --log @/no/l",
              files={"p.txt": b"x"}, status=4),
     commands("log is a directory", r": .*Is a directory", DRAW + "--out @/out --log @",
@@ -312,6 +328,10 @@ ROWS = [
            shards()),
     inputs("merge: not a directory", "merge @/s0 @/f --out @/out", r"/f.*(Not a directory|no run\.json)",
            lambda folder: shards()(folder) or (folder / "f").write_bytes(b"x") and None),
+    *(inputs(f"merge: into {out} {how}", f"merge @/s0 @/s1 --out @/{out} {how}",
+             r"^--out: found a directory that is to be merged, expected another$",
+             lambda folder: shards()(folder) or (folder / "link").symlink_to("s1"), status=2)
+      for how in ("", "--force") for out in ("s1", "link")),
     Row("inspect: no record", 3, r"/f: .*found", [("inspect @/f", {"f": data}, {}) for data in (
         b"", b"x", png())]),
     Row("inspect: a broken record", 3, r"/run\.json: ", [("inspect @/out", run(record(data)), {})

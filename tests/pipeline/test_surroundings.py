@@ -72,6 +72,19 @@ def test_locales(drawing, locales, tmp_path, locale):
     assert differences(tmp_path / "run", drawing[1]) == []
 
 
+def test_an_input_beside_the_run_is_kept(diffens, critical, tmp_path):
+    """Only what a run has made may not be read by one that starts over there."""
+    out = tmp_path / "run"
+    out.mkdir()
+    parents = save_parents(out / "p.npy")
+    before = (out / "p.npy").read_bytes()
+    blend = ["blend", "--ensemble", critical, "--threads", 1, "--images", parents, "--out", out]
+    diffens(*blend)
+    diffens(*blend, "--gamma", "0.3", "--force")
+    assert (out / "p.npy").read_bytes() == before
+    assert sorted(path.name for path in (out / "blend").glob("000*")) == ["000_postquant_g0.3.png"]
+
+
 def test_the_mask_of_new_files(drawing, tmp_path):
     run(drawing, tmp_path / "run", preexec_fn=lambda: os.umask(0o027), check=True)
     modes = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*")}

@@ -1,0 +1,18 @@
+/* out_check.h: refuses an --out that holds what the command itself reads: --force would
+ * remove it first. Leaves what else is in the directory to src/run. */
+#ifndef DIFFENS_CLI_OUT_CHECK_H
+#define DIFFENS_CLI_OUT_CHECK_H
+
+#include "diffens/options.h"
+
+#include "diffens/error.h"
+
+/* ERR_USAGE where --out is the directory that --images reads, or where the run in it made
+ * a file that another option names. With or without --force, since a refusal that offers
+ * --force would lead there. What is not there is left to whoever reads it. */
+bool out_check_inputs(const struct options *o, struct err *e);
+
+/* ERR_USAGE where --out is one of the directories that merge is to join. */
+bool out_check_shards(const struct options *o, struct err *e);
+
+#endif
