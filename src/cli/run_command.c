@@ -103,6 +103,8 @@ static bool run_in(const char *directory, const char *name, struct run run,
     run.record = &record;
     run.progress = &display->progress;
     ok = ok && pipeline_run(&run, e);
+    if (e->code == ERR_STOPPED)
+        going_on_hint(e, run.options, directory, record_has_begun(&record));
     if (record.state && run.options->json)
         show_json(&record, display);
     record_close(&record);
@@ -168,8 +170,6 @@ static bool run_locked(const char *directory, const char *name, struct run run,
               (o->force || o->resume || run_directory_check_new(directory, e)) &&
               run_in(directory, name, run, display, e);
     lock_release(&lock);
-    if (e->code == ERR_STOPPED)
-        going_on_hint(e, o, directory);
     return ok;
 }
 
@@ -198,6 +198,8 @@ static bool prepare_and_run(const struct options *given, const char *name,
                   ? show_plan(o, name, run, display, e)
                   : run_directory_make(o->out, name, o->resume, &directory, &made, e) &&
                         run_locked(directory, name, run, display, e));
+    if (e->code == ERR_STOPPED && !directory && o->out && !o->dry_run)
+        going_on_hint(e, o, o->out, false);
     if (!ok && made)
         run_directory_discard(directory);
     free(directory);

@@ -200,6 +200,11 @@ bool record_begin(struct record *r, struct err *e)
     return ok;
 }
 
+bool record_has_begun(const struct record *r)
+{
+    return r->state->begun;
+}
+
 /* What happens */
 
 static bool take_hash(struct record_state *s, struct weight_file *f)

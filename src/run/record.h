@@ -161,6 +161,9 @@ void record_keep_network(struct record *r, int network);
  * removed; and where weights are not those that the run began with. */
 bool record_begin(struct record *r, struct err *e);
 
+/* Whether it has come to that: before, what a former run has made is untouched. */
+bool record_has_begun(const struct record *r);
+
 /* The picture of a cell is published: notes its SHA-256 and the time it took.
  * `pixels_sha256` is that of its part of images.npy, or NULL where it has none. */
 bool record_cell_done(struct record *r, int cell, const char *pixels_sha256,

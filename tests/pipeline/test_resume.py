@@ -143,9 +143,15 @@ def test_a_stop_before_the_beginning_leaves_the_directory_alone(work, diffens, b
     (run / "run.lock").unlink()
     before = contents(run)
     other = [*arguments, "--random-seed", "99", "--out", run]
-    diffens(*other, "--force", "--time-limit", "0.001", status=75)
+    stopped = diffens(*other, "--force", "--time-limit", "0.001", status=75)
     assert contents(run) == before
+    said, _, command = stopped.stderr.splitlines()[-1].partition("; go on with: ")
+    assert said.endswith("the run that was there is untouched")
+    command = command.replace("--time-limit 0.001", "")
+    assert "--force" in command and "--resume" not in command
     assert "another run" in diffens(*other, "--resume", status=3).stderr
+    subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
+    diffens(*other, "--resume")
 
     (tmp_path / "mine/images").mkdir(parents=True)
     first = sorted(p.name for p in run.glob("images/*.png"))[0]
