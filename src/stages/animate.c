@@ -147,6 +147,10 @@ bool animate_make(const struct plan *p, struct err *failure, struct err *e)
 
 static bool check_shown(const struct plan *p, struct err *e)
 {
+    if (p->results == 0) /* merge alone comes here: generate has no --animate */
+        return err_set(e, ERR_USAGE,
+                       "--animate: found a run of generate, expected one of blend or "
+                       "optimize");
     if (count_shown(p) >= 2)
         return true;
     return is_optimized(p)
@@ -162,7 +166,7 @@ bool animate_plan(const struct plan *p, struct err *e)
 {
     int rows = plan_animations(p);
     char file[256];
-    if (rows == 0)
+    if (p->run->options->animate == ANIMATION_NONE)
         return true;
     if (!check_shown(p, e) || !animation_check(e))
         return false;

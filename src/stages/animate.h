@@ -6,8 +6,8 @@
 #include "stages/plan.h"
 
 /* Checks that they can be made and adds them to the files of the record; nothing where
- * none are asked for. ERR_USAGE where a case has fewer than two pictures to show,
- * ERR_INPUT where there is no ffmpeg. */
+ * none are asked for. ERR_USAGE where a case has fewer than two pictures to show
+ * or nothing was mixed, ERR_INPUT where there is no ffmpeg. */
 bool animate_plan(const struct plan *p, struct err *e);
 
 /* Publishes those that are not there yet and whose pictures are all there. What ffmpeg

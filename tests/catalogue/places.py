@@ -332,6 +332,8 @@ ROWS = [
              r"^--out: found a directory that is to be merged, expected another$",
              lambda folder: shards()(folder) or (folder / "link").symlink_to("s1"), status=2)
       for how in ("", "--force") for out in ("s1", "link")),
+    inputs("merge: nothing to animate", MERGE + " --animate gif", r"^--animate: found a run of generate, "
+           r"expected one of blend or optimize$", shards(), status=2),
     Row("inspect: no record", 3, r"/f: .*found", [("inspect @/f", {"f": data}, {}) for data in (
         b"", b"x", png())]),
     Row("inspect: a broken record", 3, r"/run\.json: ", [("inspect @/out", run(record(data)), {})

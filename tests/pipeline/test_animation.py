@@ -169,15 +169,29 @@ def test_nothing_to_animate(diffens, stub, critical, tmp_path, options, words):
     assert words in result.stderr and not (tmp_path / "run").exists()
 
 
-def test_merged(diffens, stub, critical, record, tmp_path):
-    images = save_parents(tmp_path / "p.npy", 2)
-    for i in range(2):
-        diffens("blend", "--ensemble", critical, "--images", images, "--gamma", "0,1",
-                "--threads", 1, "--shard", f"{i}/2", "--out", tmp_path / f"part{i}")
-    diffens("merge", tmp_path / "part0", tmp_path / "part1", "--animate", "gif", "--out",
-            tmp_path / "run")
+@pytest.fixture
+def parts(diffens, critical, tmp_path):
+    """Makes the two shards of a blend."""
+    def make(gammas):
+        images = save_parents(tmp_path / "p.npy", 2)
+        for i in range(2):
+            diffens("blend", "--ensemble", critical, "--images", images, "--gamma", gammas,
+                    "--threads", 1, "--shard", f"{i}/2", "--out", tmp_path / f"part{i}")
+        return tmp_path / "part0", tmp_path / "part1"
+    return make
+
+
+def test_merged(diffens, stub, parts, record, tmp_path):
+    diffens("merge", *parts("0,1"), "--animate", "gif", "--out", tmp_path / "run")
     assert {"blend/000_postquant.gif", "blend/001_postquant.gif"} <= record(
         tmp_path / "run")["sums"].keys()
+
+
+def test_nothing_to_animate_in_what_is_merged(diffens, stub, parts, tmp_path):
+    result = diffens("merge", *parts("0.3"), "--animate", "gif", "--out", tmp_path / "run",
+                     status=2)
+    assert "found one mixture a case, expected several" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "mp4"])
