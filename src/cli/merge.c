@@ -10,6 +10,7 @@
 #include "cli/options_json.h"
 #include "cli/out_check.h"
 #include "cli/parse.h"
+#include "cli/run_command.h"
 #include "cli/set.h"
 #include "io/config.h"
 #include "run/directory.h"
@@ -92,7 +93,7 @@ static bool read_options(struct options *o, const struct json *record, struct er
 
 static bool merge_in(const char *directory, const struct shards *s,
                      const struct options *given, const struct options *of_run,
-                     const struct progress *progress, struct err *e)
+                     struct display *display, struct err *e)
 {
     struct record record = {0};
     struct str again = {0};
@@ -108,20 +109,24 @@ static bool merge_in(const char *directory, const struct shards *s,
                                        .options = of_run,
                                        .write_options = options_write,
                                        .may_change = options_may_change,
+                                       .joins = true,
                                        .ensemble = name,
                                        .libtorch = libtorch,
                                        .command_line = str_text(&again),
                                        .write_settings = options_write_settings};
-    const struct run run = {.options = of_run, .progress = progress, .record = &record};
+    const struct run run = {
+        .options = of_run, .progress = &display->progress, .record = &record};
     ok = ok && record_open(&record, directory, &about, e) &&
          merge_run(&run, s, given->force, e);
+    if (record.state && given->json)
+        run_command_show_json(&record, display);
     record_close(&record);
     str_free(&again);
     return ok;
 }
 
 static bool merge_shards(const struct options *o, const struct shards *s,
-                         const struct progress *progress, struct err *e)
+                         struct display *display, struct err *e)
 {
     struct options of_run = {0};
     struct lock lock = {0};
@@ -131,8 +136,8 @@ static bool merge_shards(const struct options *o, const struct shards *s,
     of_run.animate = o->animate;
     of_run.frame_rate = o->frame_rate;
     ok = ok && run_directory_make(o->out, "merge", false, &directory, &made, e) &&
-         lock_take(&lock, directory, progress, e) &&
-         merge_in(directory, s, o, &of_run, progress, e);
+         lock_take(&lock, directory, &display->progress, e) &&
+         merge_in(directory, s, o, &of_run, display, e);
     lock_release(&lock);
     if (e->code == ERR_STOPPED)
         err_hint(e, "the same command goes on with it");
@@ -151,7 +156,7 @@ bool command_merge(const struct options *o, struct err *e)
         (o->out || err_set(e, ERR_USAGE, "merge: found no --out, expected --out DIR")) &&
         out_check_shards(o, e) && display_open(&display, o, e) &&
         shards_open(&shards, o->operands, o->operand_count, may_change, e) &&
-        merge_shards(o, &shards, &display.progress, e);
+        merge_shards(o, &shards, &display, e);
     shards_close(&shards);
     return display_close(&display, e) && ok;
 }

@@ -65,7 +65,7 @@ static bool read_prompts(struct prompts *p, const struct ensemble *s,
     return ok;
 }
 
-static void show_json(const struct record *record, struct display *display)
+void run_command_show_json(const struct record *record, struct display *display)
 {
     struct str json = {0};
     struct json_writer w = {.out = &json};
@@ -106,7 +106,7 @@ static bool run_in(const char *directory, const char *name, struct run run,
     if (e->code == ERR_STOPPED)
         going_on_hint(e, run.options, directory, record_has_begun(&record));
     if (record.state && run.options->json)
-        show_json(&record, display);
+        run_command_show_json(&record, display);
     record_close(&record);
     str_free(&again);
     return ok;

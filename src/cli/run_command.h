@@ -9,6 +9,9 @@
 
 #include "diffens/error.h"
 
+struct display;
+struct record;
+
 /* Which diffusers of an open ensemble take part. */
 typedef bool select_fn(struct ensemble *s, const struct options *o, struct err *e);
 
@@ -16,5 +19,8 @@ typedef bool select_fn(struct ensemble *s, const struct options *o, struct err *
  * prints the result. */
 bool run_command(const struct options *o, const char *name, select_fn *select,
                  struct err *e);
+
+/* Prints what --json asks for of a run: record_write_result(). */
+void run_command_show_json(const struct record *record, struct display *display);
 
 #endif

@@ -66,6 +66,7 @@ struct record_about {
     void (*write_options)(struct json_writer *w, const struct options *o); /* an object */
     /* Whether a run may go on with another value of an option; NULL: none may change. */
     bool (*may_change)(const char *option);
+    bool joins; /* merge: goes on without being told, and hints name no --resume */
     const char *ensemble; /* name, or NULL */
     const char *libtorch; /* version */
 

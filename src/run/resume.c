@@ -28,14 +28,14 @@ static bool check_same(const struct record *r, const struct json *found,
     if (c.count > 0) {
         err_set(e, ERR_INPUT, "%s: found another run there: %s", STR_SHOW(r->directory),
                 str_text(&c.differences));
+        const char *same = r->state->about.joins
+                               ? "merge goes on with the same shards alone"
+                               : "--resume takes the same options, prompts and models";
         if (c.count > COMPARE_SHOWN)
-            err_hint(e,
-                     "and %d more differences; --resume takes the same options, "
-                     "prompts and models; --force starts over",
-                     c.count - COMPARE_SHOWN);
+            err_hint(e, "and %d more differences; %s; --force starts over",
+                     c.count - COMPARE_SHOWN, same);
         else
-            err_hint(e, "--resume takes the same options, prompts and models; --force "
-                        "starts over");
+            err_hint(e, "%s; --force starts over", same);
     }
     str_free(&c.differences);
     return c.count == 0;
@@ -112,14 +112,14 @@ static enum found look_at(struct record_state *s, const char *file, const char *
     return strcmp(hex, sha256) == 0 ? FOUND_SAME : FOUND_ALTERED;
 }
 
-static bool refuse_altered(const char *path, const char *found, const char *expected,
-                           struct err *e)
+static bool refuse_altered(const struct record *r, const char *path, const char *found,
+                           const char *expected, struct err *e)
 {
     err_set(e, ERR_INPUT,
             "%s: sha256: found %s, expected %s: altered since the run made it",
             STR_SHOW(path), found, expected);
-    return err_hint(e, "remove the file to have it made again; --force instead of "
-                       "--resume starts over");
+    return err_hint(e, "remove the file to have it made again; --force %sstarts over",
+                    r->state->about.joins ? "" : "instead of --resume ");
 }
 
 static bool take_cells(struct record *r, int *missing, struct err *e)
@@ -133,7 +133,8 @@ static bool take_cells(struct record *r, int *missing, struct err *e)
             continue;
         enum found found = look_at(s, f->file, c->path, f->sha256, hex, e);
         if (found == FOUND_ALTERED)
-            return e->code == ERR_OK ? refuse_altered(c->path, hex, f->sha256, e) : false;
+            return e->code == ERR_OK ? refuse_altered(r, c->path, hex, f->sha256, e)
+                                     : false;
         *missing += found == FOUND_MISSING;
         if (found != FOUND_SAME)
             continue;
@@ -157,7 +158,7 @@ static bool take_files(struct record *r, int *missing, struct err *e)
             return record_no_memory(e);
         enum found found = look_at(s, f->file, path, f->sha256, hex, e);
         bool ok = found != FOUND_ALTERED || e->code != ERR_OK ||
-                  refuse_altered(path, hex, f->sha256, e);
+                  refuse_altered(r, path, hex, f->sha256, e);
         free(path);
         if (!ok || e->code != ERR_OK)
             return false;

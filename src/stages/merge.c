@@ -407,6 +407,9 @@ static bool join(const struct merge *m, struct err *e)
         ok = take_shard(m, i, &images, e);
     ok = ok && sheet_write(&m->p, e) && animate_make(&m->p, &failure, e) &&
          summary_write(&m->p, e);
+    if (failure.code == ERR_OUTPUT)
+        err_hint(&failure, "all pictures are there; the same command tries the animation "
+                           "again");
     ok = parents_close(&m->p, &images, e) && ok && record_complete(r, e);
     if (ok)
         *e = failure;

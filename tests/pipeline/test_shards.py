@@ -166,3 +166,24 @@ def test_other_numbers_of_parts(build, critical, tmp_path, count):
         runs.append(server.run("merge", *shards, "--out", tmp_path / "run"))
     assert [run.returncode for run in runs] == [0] * (count + 2), runs
     assert differences(tmp_path / "run", tmp_path / "whole") == []
+
+
+def test_hints_name_what_merge_has(parts, diffens, tmp_path):
+    """It has no --resume."""
+    run = tmp_path / "run"
+    diffens("merge", *parts["generate"], "--out", run)
+    other = diffens("merge", *parts["blend"], "--out", run, status=3).stderr
+    (run / "images/000_a.png").unlink()
+    (run / "images/000_a.png").write_bytes(b"forged")
+    forged = diffens("merge", *parts["generate"], "--out", run, status=3).stderr
+    assert "found another run there" in other and "sha256: found" in forged
+    for said in other, forged:
+        assert "--force" in said and "--resume" not in said
+
+
+def test_joined_parts_as_json(parts, diffens, tmp_path):
+    run = tmp_path / "run"
+    paths = diffens("merge", *parts["blend"], "--out", run).stdout.splitlines()
+    told = json.loads(diffens("merge", *parts["blend"], "--out", run, "--json").stdout)
+    assert told["state"] == "complete" and told["directory"] == str(run)
+    assert {f"{run}/{picture['file']}" for picture in told["pictures"]} > set(paths)
