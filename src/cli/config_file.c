@@ -6,6 +6,7 @@
 #include "cli/parse.h"
 #include "cli/set.h"
 #include "io/config.h"
+#include "io/file.h"
 #include "io/limits.h"
 
 #include <stdlib.h>
@@ -140,6 +141,11 @@ bool config_read(struct options *o, struct err *e)
     memcpy(line.given, o->given, sizeof line.given);
     bool ok = !o->config || (json_read(&d, o->config, LIMIT_JSON_CONFIG, e) &&
                              config_as_object(d.root, e));
+    if (!ok)
+        file_hint_missing(o->config,
+                          "--config takes a JSON file of options, as {\"steps\": 30}; "
+                          "--print-config writes one",
+                          e);
     for (const struct json *v = ok && d.root ? d.root->child : NULL; ok && v;
          v = v->next) {
         const struct option *option =

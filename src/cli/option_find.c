@@ -125,7 +125,7 @@ const char *option_expected(const struct option *o, char *text, size_t size)
         break;
     case OPTION_GAMMA:
         snprintf(text, size,
-                 "numbers %g..%g: one, a list A,B,... or a range start:stop:count, "
+                 "different numbers %g..%g: one, a list A,B,... or a range start:stop:count, "
                  "at most %d of them",
                  o->min, o->max, OPTIONS_MAX_GAMMAS);
         break;

@@ -34,7 +34,11 @@ int file_open(const char *path, uint64_t *size, struct err *e)
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
-        err_set(e, ERR_INPUT, "%s: open: %s", STR_SHOW(path), strerror(errno));
+        if (errno == ENOENT || errno == ENOTDIR)
+            err_set(e, ERR_INPUT, "%s: found no such file (%s), expected one",
+                    STR_SHOW(path), strerror(errno));
+        else
+            err_set(e, ERR_INPUT, "%s: open: %s", STR_SHOW(path), strerror(errno));
         return -1;
     }
     struct stat info;
@@ -49,6 +53,11 @@ int file_open(const char *path, uint64_t *size, struct err *e)
     }
     close(fd);
     return -1;
+}
+
+bool file_hint_missing(const char *path, const char *hint, struct err *e)
+{
+    return e->code == ERR_INPUT && access(path, F_OK) != 0 && err_hint(e, "%s", hint);
 }
 
 void file_close(int fd)

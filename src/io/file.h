@@ -14,6 +14,10 @@
  * ERR_INPUT: missing, unreadable, or a directory, FIFO or device. */
 int file_open(const char *path, uint64_t *size, struct err *e);
 
+/* Gives a failure to read a file that is not there its hint: what to name instead.
+ * Returns false. */
+bool file_hint_missing(const char *path, const char *hint, struct err *e);
+
 /* Accepts -1. */
 void file_close(int fd);
 

@@ -3,6 +3,7 @@
 #include "models/ensemble.h"
 
 #include "base/str.h"
+#include "io/file.h"
 #include "models/ensemble_internal.h"
 #include "models/safe_name.h"
 
@@ -198,13 +199,22 @@ static bool is_path(const char *name)
     return strchr(name, '/') || str_ends_with(name, ".json");
 }
 
+static bool open_file(struct ensemble *s, const char *file, struct err *e)
+{
+    return ensemble_read(s, file, e) ||
+           file_hint_missing(file,
+                             "--ensemble takes the path of an ensemble.json, or a name "
+                             "that diffens models list shows",
+                             e);
+}
+
 static bool open_path(struct ensemble *s, const char *path, struct err *e)
 {
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return ensemble_read(s, path, e);
+        return open_file(s, path, e);
     char *file = str_path(path, "ensemble.json");
-    bool ok = file ? ensemble_read(s, file, e) : ensemble_no_memory(e);
+    bool ok = file ? open_file(s, file, e) : ensemble_no_memory(e);
     free(file);
     return ok;
 }

@@ -370,6 +370,12 @@ static bool read_file(struct prompts *p, const struct prompts_source *source,
     bool ok = is_stdin ? file_read_stream(STDIN_FILENO, name, LIMIT_JSON_PROMPTS, &text,
                                           &size, e)
                        : file_read_all(name, LIMIT_JSON_PROMPTS, &text, &size, e);
+    if (!ok && !is_stdin)
+        file_hint_missing(
+            name,
+            "--prompts takes a JSON file, a .txt file with a prompt a line, "
+            "or - for standard input; diffens help prompts shows more",
+            e);
     bool lines = is_stdin ? ok && !looks_like_json(text, size)
                           : str_ends_with(source->file, ".txt");
     ok = ok && read_text(p, source, text, size, name, lines, e);

@@ -198,6 +198,27 @@ static bool read_parents(struct import *i, const struct json *cells, struct err 
     return true;
 }
 
+/* A run that was stopped lacks pictures that its record lists. */
+static bool check_complete(const struct import *i, const struct json *record,
+                           struct err *e)
+{
+    int64_t count = i->cases * i->models, there = 0;
+    const char *state = NULL;
+    if (!config_may_string(record, "state", &state, e))
+        return false;
+    for (int64_t f = 0; f < count; f++)
+        there += i->files[f] && access(i->files[f], F_OK) == 0;
+    if (there == count || !state ||
+        (strcmp(state, "running") != 0 && strcmp(state, "stopped") != 0))
+        return true;
+    err_set(e, ERR_INPUT, "%s: found %lld of %lld pictures, expected a finished run",
+            STR_SHOW(i->path), (long long)there, (long long)count);
+    return err_hint(e,
+                    "finish it first: the command that it was made with, --resume "
+                    "and --out %s",
+                    STR_SHOW(i->path));
+}
+
 static bool open_run(struct import *i, const char *record, struct err *e)
 {
     struct json_document d = {0};
@@ -205,7 +226,7 @@ static bool open_run(struct import *i, const char *record, struct err *e)
     bool ok = json_read(&d, record, LIMIT_JSON_RECORD, e) &&
               config_as_object(d.root, e) &&
               config_need_array(d.root, "cells", 1, SIZE_MAX, &cells, e) &&
-              read_parents(i, cells, e);
+              read_parents(i, cells, e) && check_complete(i, d.root, e);
     for (int64_t f = 0; ok && f < i->cases * i->models; f++)
         if (!i->files[f])
             ok = json_fail(
@@ -359,7 +380,8 @@ bool import_open(struct import *i, const char *path, struct err *e)
     i->path = path;
     bool ok;
     if (stat(path, &status) != 0)
-        ok = err_set(e, ERR_INPUT, "%s: %s", STR_SHOW(path), strerror(errno));
+        ok = err_set(e, ERR_INPUT, "%s: found nothing there (%s), expected pictures",
+                     STR_SHOW(path), strerror(errno));
     else
         ok = S_ISDIR(status.st_mode) ? open_directory(i, e) : open_tensor(i, e);
     if (!ok && e->code == ERR_INPUT && !e->hint[0])

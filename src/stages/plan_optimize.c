@@ -49,9 +49,8 @@ static bool choose_seed(struct plan *p, struct err *e)
         p->settings.seed_image = &p->seed_image;
         return true;
     }
-    return strchr(seed, '/') || strchr(seed, '.')
-               ? false
-               : err_hint(e, "--seed is noise, gaussian, input or the path of an image");
+    return file_hint_missing(
+        seed, "--seed takes noise, gaussian, input or the path of an image", e);
 }
 
 static bool choose_perceptual(struct plan *p, struct err *e)

@@ -85,7 +85,7 @@ ROWS = [
     commands("environment: device", r"nowhere", DRAW, status=7, DIFFENS_DEVICE="nowhere"),
     commands("environment: ensemble", r"nothing", "generate --prompt x --out @/out", status=3,
              DIFFENS_ENSEMBLE="nothing"),
-    commands("settings missing", r"/c\.json: open: No such file", SETTINGS, status=3),
+    commands("settings missing", r"/c\.json: found no such file", SETTINGS, status=3),
     contents("settings: no such option", SETTINGS, r"/c\.json: \$.*promt", text({"promt": "x"}),
              file="c.json"),
     contents("settings: not one of this command", SETTINGS, r"/c\.json: \$.*gamma",

@@ -197,7 +197,7 @@ ROWS = [
     inputs("picture: a directory", IMAGES, r"plain\.png: found a directory", lambda folder: [
         (folder / f"in/a/{m}.png").mkdir(parents=True) for m in ("plain", "poster")] and None),
     inputs("start: missing", f"optimize --ensemble {DEMO} --out @/out --prompt x --seed @/s.png",
-           r"/s\.png: open: No such file", {}),
+           r"/s\.png: found no such file", {}),
     contents("start: no picture", f"optimize --ensemble {DEMO} --out @/out --prompt x --seed "
              "@/s.png", r"/s\.png: found .*expected PNG or JPEG", b"GIF89a", file="s.png"),
 
@@ -322,7 +322,7 @@ ROWS = [
     merges("record: syntax", r"/s1/run\.json: line", record(b"{"), record(b"")),
     merges("tensor of another shape", r"/s1/images\.npy: shape: found", lambda out: numpy.save(
         out / "images.npy", numpy.zeros((1, 1, 8, 8, 3), numpy.uint8))),
-    merges("tensor gone", r"/s1/images\.npy: open: No such file", lambda out: (
+    merges("tensor gone", r"/s1/images\.npy: found no such file", lambda out: (
         out / "images.npy").unlink()),
     inputs("merge: one missing", "merge @/s1 --out @/out", r"found 1 of 2 shards.*0/2 is missing",
            shards()),

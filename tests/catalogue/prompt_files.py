@@ -37,7 +37,7 @@ ROWS = [
     commands("templates: limit prompt=20", r"case 0: found \d\d bytes, expected at most 20",
              DRAW.replace(" --prompts ", "") + " --prompt a-prompt-of-20-bytes --limit prompt=20",
              status=3),
-    commands("prompts missing", r"/p\.json: open: No such file", JSON, status=3),
+    commands("prompts missing", r"/p\.json: found no such file", JSON, status=3),
     commands("prompts of another kind", r"found a (directory|device), expected a regular file",
              DRAW + "@", DRAW + "/dev/zero", DRAW + "/dev/null", status=3),
     inputs("prompts in a FIFO", JSON, r"/p\.json: found a FIFO, expected a regular file",

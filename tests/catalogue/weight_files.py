@@ -284,7 +284,7 @@ ROWS = [
             f.legacy(GOOD, elements=13), f.legacy(GOOD, data=f.ZEROS[:-1]),
             f.legacy(GOOD, data=f.ZEROS + b"x"), f.legacy(GOOD, elements=-1)),
 
-    inputs("shards missing", INDEX, r"x\.safetensors: open: No such file",
+    inputs("shards missing", INDEX, r"x\.safetensors: found no such file",
            indexed({"a": "x.safetensors"})),
     inputs("shards elsewhere", INDEX, r"index\.json: .*found .*, expected",
            *(indexed({"a": name}) for name in ("../w", "/etc/passwd", "a/../../b", "", "a\0b"))),

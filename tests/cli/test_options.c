@@ -122,6 +122,7 @@ static const struct refusal refusals[] = {
     {"blend --images x --weights 0.5,1.5", "numbers 0..1", ""},
     {"blend --images x --weights 0.5,0.5 --weights 1,0,0", "sets of 2 and of 3", ""},
     {"blend --images x --gamma 1.5", "numbers 0..1", ""},
+    {"blend --images x --gamma 0.5,0.5", "different numbers 0..1", ""},
     {"blend --images x --gamma 0:1", "start:stop:count", ""},
     {"blend --images x --gamma 0:1:0", "start:stop:count", ""},
     {"blend --images x --gamma 0:1:257", "start:stop:count", ""},

@@ -87,7 +87,20 @@ def test_both_ends_of_a_long_path_are_shown(tmp_path):
     result = diffens("generate", "--prompts", folder / "prompts.json", "--dry-run")
     assert result.returncode == 3
     assert str(tmp_path)[:40] in result.stderr and "..." in result.stderr
-    assert "deep/prompts.json: open: No such file" in result.stderr
+    assert "deep/prompts.json: found no such file" in result.stderr
+
+
+@pytest.mark.parametrize("option, takes", [
+    ("--prompts", "a .txt file with a prompt a line"), ("--config", '{"steps": 30}'),
+    ("--seed", "noise, gaussian, input or"), ("--ensemble", "the path of an ensemble.json"),
+    ("--images", "a run directory, an .npy file")])
+def test_what_a_missing_file_was_to_be(tmp_path, option, takes):
+    result = diffens("optimize", option, tmp_path / "nope.json", "--dry-run", cwd=tmp_path,
+                     DIFFENS_ENSEMBLE=str(ROOT / "models/demo/ensemble.json"))
+    error, hint = result.stderr.splitlines()[-2:]
+    assert result.returncode == 3
+    assert f"{tmp_path}/nope.json: found no" in error and "(No such file or directory)" in error
+    assert hint.startswith(f"  {option} takes ") and takes in hint
 
 
 def test_print_config(tmp_path):

@@ -92,6 +92,20 @@ def test_bad_folders_are_refused(diffens, tiny, run, tmp_path, spoil, status, wo
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_was_stopped_is_refused(diffens, tiny, run, tmp_path):
+    """Not for a picture that is missing, but for what it is."""
+    shutil.copytree(run, tmp_path / "run")
+    for name in ("hill_b", "hill_c"):
+        (tmp_path / f"run/images/{name}.png").unlink()
+    result, _ = blend(diffens, tiny, tmp_path / "run", tmp_path / "out", status=3)
+    assert "run/images/hill_b.png: found no such file" in result.stderr
+    record = tmp_path / "run/run.json"
+    record.write_text(record.read_text().replace('"state": "complete"', '"state": "stopped"'))
+    result, _ = blend(diffens, tiny, tmp_path / "run", tmp_path / "out", status=3)
+    assert "run: found 4 of 6 pictures, expected a finished run" in result.stderr
+    assert f"--resume and --out {tmp_path}/run\n" in result.stderr
+
+
 @pytest.mark.parametrize("array, words", [
     (numpy.zeros((1, 2, 8, 8, 3), numpy.float32), ["<f4"]),
     (numpy.zeros((2, 8, 8, 3), numpy.uint8), ["images"]),

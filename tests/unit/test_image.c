@@ -354,7 +354,7 @@ static void test_tensor_reopened(void)
     CHECK_INT(e.code, ERR_BUG);
     e = (struct err){0};
     CHECK(!image_tensor_reopen(&t, path, &e));
-    CHECK_HAS(e.message, "r.npy: open: No such file");
+    CHECK_HAS(e.message, "r.npy: found no such file");
     e = (struct err){0};
     CHECK(image_tensor_create(&t, path, 1, 1, 4, 8, &e) && image_tensor_close(&t, &e));
     CHECK(image_new(&image, 8, 4, &e));

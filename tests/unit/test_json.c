@@ -311,7 +311,7 @@ static void test_read_limits(void)
     CHECK_HAS(e.hint, "--limit config=");
     e = (struct err){0};
     CHECK(!json_read(&d, in_dir("none.json"), LIMIT_JSON_CONFIG, &e));
-    CHECK_HAS(e.message, "none.json: open: No such file");
+    CHECK_HAS(e.message, "none.json: found no such file");
 }
 
 static void test_scan_skip(void)

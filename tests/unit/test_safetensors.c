@@ -314,7 +314,7 @@ static void test_shards(void)
         {"{\"weight_map\":{\"a\":\"..\"}}", "expected the name of a file"},
         {"{\"weight_map\":{\"a\":\"x.txt\"}}", "expected a .safetensors or .bin file"},
         {"{\"weight_map\":{\"a\":\"none.safetensors\"}}",
-         "none.safetensors: open: No such"},
+         "none.safetensors: found no such file"},
         {"{\"weight_map\":{\"c\":\"s1.safetensors\"}}",
          "$.weight_map.c: found no such tensor in \"s1.safetensors\""},
         {"{\"weight_map\":{\"b\":\"s2.safetensors\",\"a\":\"s1.safetensors\"}}",
