@@ -8,12 +8,23 @@
 
 #include <string.h>
 
-/* Words to choose a value from; "" where there are none. */
-static const char *words_of(const struct option *o)
+#define MODELS_WORDS "list show check"
+
+/* Words to choose a value from, between blanks; nothing where there are none. */
+static void add_words(struct str *out, const struct option *o)
 {
-    if (o->choices)
-        return o->choices;
-    return o->automatic ? "auto" : "";
+    const char *words = o->choices ? o->choices : o->words;
+    if (words)
+        str_add(out, words);
+    else if (o->automatic)
+        str_add(out, "auto");
+    if (o->kind == OPTION_SET)
+        str_add(out, o->min > 0 ? " all" : " all none");
+}
+
+static const char *ensemble_names(void)
+{
+    return option_find("ensemble", strlen("ensemble"), COMMAND_GENERATE)->words;
 }
 
 static bool takes_file(const struct option *o)
@@ -24,8 +35,6 @@ static bool takes_file(const struct option *o)
 /* Names between blanks: options as "--name", of one command. */
 static void add_options_of(struct str *out, const struct command *c)
 {
-    if (c->bit == COMMAND_MODELS)
-        str_add(out, " list show check");
     for (int i = 0; i < option_count; i++)
         if (option_table[i].commands & c->bit)
             str_addf(out, " --%s", option_table[i].name);
@@ -72,15 +81,16 @@ static void add_bash_values(struct str *out)
             str_addf(out, "    %s:--%s", c->name, o->name);
             if (o->letter)
                 str_addf(out, "|%s:-%c", c->name, o->letter);
-            if (takes_file(o))
-                str_add(out, ") mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); "
-                             "return ;;\n");
-            else
-                str_addf(out,
-                         ") COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n",
-                         words_of(o));
+            str_addf(out, ") mapfile -t COMPREPLY < <(compgen %s-W '",
+                     takes_file(o) ? "-f " : "");
+            add_words(out, o);
+            str_add(out, "' -- \"$word\"); return ;;\n");
         }
     }
+    str_addf(out,
+             "    models:models) operands=none words='" MODELS_WORDS "' ;;\n"
+             "    models:show|models:check) words='%s' ;;\n",
+             ensemble_names());
 }
 
 void completion_add_bash(struct str *out)
@@ -100,16 +110,17 @@ void completion_add_bash(struct str *out)
     add_bash_values(out);
     str_add(out, "  esac\n  case $command in\n");
     for (int i = 0; i < command_count; i++) {
-        str_addf(out, "    %s) words='", command_table[i].name);
+        str_addf(out, "    %s) words+='", command_table[i].name);
         add_options_of(out, &command_table[i]);
-        str_addf(out, "'%s ;;\n", command_table[i].operands ? " operands=files" : "");
+        str_addf(out, "'%s ;;\n",
+                 command_table[i].operands ? " operands=${operands:-files}" : "");
     }
     str_add(out, "    help) words='");
     add_topic_names(out);
     str_add(out,
             "' ;;\n  esac\n"
             "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-            "  if [ -n \"$operands\" ] && [[ $word != -* ]]; then\n"
+            "  if [ \"$operands\" = files ] && [[ $word != -* ]]; then\n"
             "    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$word\")\n"
             "  fi\n}\n"
             "complete -F _diffens diffens\n");
@@ -122,10 +133,13 @@ static void add_zsh_option(struct str *out, const struct option *o)
     str_addf(out, "        '%s--%s[", option_is_repeatable(o) ? "*" : "", o->name);
     add_short_help(out, o, "'[]:\\");
     str_add(out, "]");
-    if (o->argument && takes_file(o))
+    if (o->argument && takes_file(o) && !o->words) {
         str_addf(out, ":%s:_files", o->argument);
-    else if (o->argument)
-        str_addf(out, ":%s:(%s)", o->argument, words_of(o));
+    } else if (o->argument) {
+        str_addf(out, takes_file(o) ? ":%s:{compadd " : ":%s:(", o->argument);
+        add_words(out, o);
+        str_add(out, takes_file(o) ? "; _files}" : ")");
+    }
     str_add(out, "' \\\n");
 }
 
@@ -151,7 +165,12 @@ void completion_add_zsh(struct str *out)
         for (int k = 0; k < option_count; k++)
             if (option_table[k].commands & command_table[i].bit)
                 add_zsh_option(out, &option_table[k]);
-        if (command_table[i].operands)
+        if (command_table[i].bit == COMMAND_MODELS)
+            str_addf(out,
+                     "        '1:what:(" MODELS_WORDS ")' \\\n"
+                     "        '2:ensemble:{compadd %s; _files}' \\\n",
+                     ensemble_names());
+        else if (command_table[i].operands)
             str_add(out, "        '*:file:_files' \\\n");
         str_add(out, "        '--help[list the options]' ;;\n");
     }
@@ -171,10 +190,11 @@ static void add_fish_option(struct str *out, const struct command *c,
              c->name, o->name);
     if (o->letter)
         str_addf(out, " -s %c", o->letter);
-    if (o->argument && takes_file(o))
-        str_add(out, " -r -F");
-    else if (o->argument)
-        str_addf(out, " -x -a '%s'", words_of(o));
+    if (o->argument) {
+        str_add(out, takes_file(o) ? " -r -F -a '" : " -x -a '");
+        add_words(out, o);
+        str_add(out, "'");
+    }
     str_add(out, " -d '");
     add_short_help(out, o, "'\\");
     str_add(out, "'\n");
@@ -192,8 +212,13 @@ void completion_add_fish(struct str *out)
             str_addf(out, "complete -c diffens -n '__fish_seen_subcommand_from %s' -F\n",
                      c->name);
         if (c->bit == COMMAND_MODELS)
-            str_add(out, "complete -c diffens -n '__fish_seen_subcommand_from models' "
-                         "-a 'list show check'\n");
+            str_addf(out,
+                     "complete -c diffens -n '__fish_seen_subcommand_from models; and "
+                     "not __fish_seen_subcommand_from " MODELS_WORDS "' -a '" MODELS_WORDS
+                     "'\n"
+                     "complete -c diffens -n '__fish_seen_subcommand_from models; and "
+                     "__fish_seen_subcommand_from show check' -a '%s'\n",
+                     ensemble_names());
         for (int k = 0; k < option_count; k++)
             if (option_table[k].commands & c->bit)
                 add_fish_option(out, c, &option_table[k]);

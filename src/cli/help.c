@@ -67,8 +67,11 @@ static void add_bounds(struct str *help, const struct option *o)
         break;
     case OPTION_CHOICE:
     case OPTION_WORD:
-    case OPTION_SET:
         str_addf(help, " [%s", strstr(range, "of ") + strlen("of "));
+        shown = true;
+        break;
+    case OPTION_SET:
+        str_addf(help, " [%s", range);
         shown = true;
         break;
     case OPTION_FLAG:

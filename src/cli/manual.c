@@ -8,7 +8,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#define MANUAL_DATE "2026-11-23" /* when the texts changed last */
+#define MANUAL_DATE "2026-11-24" /* when the texts changed last */
 #define LINE_COLUMNS 60          /* escapes make lines longer */
 
 /* Roff takes backslashes for escapes, dashes for hyphens, and lines that begin with a dot
@@ -59,6 +59,19 @@ static void add_upper(struct str *out, const char *text)
         str_addf(out, "%c", *text == '-' ? ' ' : toupper((unsigned char)*text));
 }
 
+static void add_help(struct str *out)
+{
+    struct str text = {0};
+    str_add(&text, "Prints the help of a command, or about a topic: ");
+    for (const struct page *p = page_table; p < page_table + page_count; p++)
+        if (p->summary)
+            str_addf(&text, "%s%s", p > page_table ? ", " : "", p->name);
+    str_add(&text, ".");
+    add_filled(out, str_text(&text));
+    out->failed = out->failed || text.failed;
+    str_free(&text);
+}
+
 static void add_commands(struct str *out)
 {
     str_add(out, ".SH COMMANDS\n");
@@ -70,8 +83,7 @@ static void add_commands(struct str *out)
         add_filled(out, c->about);
     }
     str_add(out, ".TP\n.B help\n");
-    add_filled(out, "Prints the help of a command, or about prompts, ensembles, layers "
-                    "or exit-status.");
+    add_help(out);
 }
 
 /* "(blend, optimize)", where not every command that draws has the option */
@@ -136,15 +148,20 @@ static void add_environment(struct str *out)
 
 static void add_topics(struct str *out)
 {
+    struct str text = {0};
     for (int i = 0; i < page_count; i++) {
-        if (!page_table[i].text)
+        if (!page_table[i].summary)
             continue;
+        str_clear(&text);
+        page_add(&text, &page_table[i]);
         str_add(out, ".SH ");
         add_upper(out, page_table[i].name);
         str_add(out, "\n.nf\n");
-        add_text(out, page_table[i].text);
+        add_text(out, str_text(&text));
         str_add(out, ".fi\n");
+        out->failed = out->failed || text.failed;
     }
+    str_free(&text);
 }
 
 static void add_examples(struct str *out)

@@ -55,6 +55,7 @@ struct option {
     const char *brief;   /* one line of -h; NULL: not one of the main options */
     bool unrecorded;     /* says how to start, not what to make: in no record or config */
     const char *choices; /* separated by blanks */
+    const char *words;   /* the same where any other value is allowed too: to offer */
     const char *variable; /* of the environment, read where nobody else says; or NULL */
     const char *help;
     enum option_group group;

@@ -26,8 +26,15 @@ def test_manual(page):
         pytest.skip("mandoc is missing")
     assert run("mandoc", "-T", "lint", page("man")) == ""
     text = re.sub(".\b", "", run("mandoc", "-T", "utf8", page("man")))
-    for word in ("--gamma", "--save-every", "DIFFENS_DEVICE", "EXIT", "preconv"):
+    for word in ("--gamma", "--save-every", "DIFFENS_DEVICE", "EXIT", "preconv",
+                 "exit-status, limits", "safetensors-header"):
         assert word in text
+
+
+# values that an option takes beside others
+OFFERED = [("blend", "--layer", "preconv all"), ("optimize", "--augment", "flip all none"),
+           ("optimize", "--seed", "noise gaussian input"),
+           ("generate", "--ensemble", "demo paper"), ("generate", "--device", "auto cpu cuda")]
 
 
 def complete_bash(page, *words):
@@ -45,7 +52,11 @@ def test_bash(page, tmp_path):
     assert "--epochs" in complete_bash(page, "diffens", "optimize", "--ep")
     assert "euler-a" in complete_bash(page, "diffens", "generate", "--scheduler", "eu")
     assert "layers" in complete_bash(page, "diffens", "help", "la")
-    assert "check" in complete_bash(page, "diffens", "models", "ch")
+    assert complete_bash(page, "diffens", "models", "ch")[0] == "check"
+    assert complete_bash(page, "diffens", "models", "show", "d")[0] == "demo"
+    for command, option, words in OFFERED:
+        for word in words.split():
+            assert word in complete_bash(page, "diffens", command, option, word[:2]), option
     (tmp_path / "a file").touch()
     script = f"cd '{tmp_path}'; source {page('bash')}; COMP_WORDS=(diffens blend --prompts a)"
     out = run("bash", "--norc", "-c", script + "; COMP_CWORD=3; _diffens; "
@@ -73,6 +84,10 @@ def test_zsh(page, tmp_path):
     out = run("zsh", "-f", "-c", script, env={**os.environ, "HOME": str(tmp_path)})
     assert "optimize:" in out and "--gamma[" in out and "--epochs[" not in out
     assert ":NAME:(pndm ddim" in out and ":DIR:_files" in out
+    for _, option, words in OFFERED:
+        line = next(x for x in page("zsh").read_text().splitlines()
+                    if f"'{option}[" in x and words.split()[0] in x)
+        assert set(words.split()) <= set(re.split(r"\W+", line.split("]:")[1])), line
 
 
 def test_fish(page, tmp_path):
@@ -89,4 +104,9 @@ def test_fish(page, tmp_path):
     assert any(w.startswith("euler-a\t") for w in complete("diffens generate --scheduler eu"))
     assert "layers" in complete("diffens help la")
     assert "check" in complete("diffens models ch")
+    assert "demo" in complete("diffens models show d")
+    for command, option, words in OFFERED:
+        for word in words.split():
+            said = complete(f"diffens {command} {option} {word[:2]}")
+            assert any(w.split("\t")[0] == word for w in said), option
     assert any(w.startswith("/tmp/") for w in complete("diffens inspect /tm"))
