@@ -30,6 +30,7 @@ struct drawing {
     struct relief relief;
     int batch_limit; /* less than BATCH_MAX once memory ran out */
     int m;           /* the present diffuser */
+    int evaluations; /* of its UNet for a picture */
     enum tc_dtype dtype;
     struct diffuser_weights weights;
     struct encoded_prompts prompts;
@@ -79,7 +80,7 @@ static void report_loading(const struct drawing *d)
     progress_at(p->run->progress,
                 &(struct progress_at){.stage = "generate",
                                       .model = p->model_names[d->m],
-                                      .steps = p->run->options->steps,
+                                      .steps = d->evaluations,
                                       .done = (int64_t)d->m * p->cases + d->settled,
                                       .total = (int64_t)p->models * p->cases,
                                       .detail = "loading"});
@@ -326,6 +327,8 @@ static bool draw_model(struct drawing *d, enum tc_dtype dtype, struct err *e)
     plan_announce_parents(d->p, d->m);
     if (plan_model_is_done(d->p, d->m))
         return true;
+    if (!generate_count_evaluations(d->p, &d->p->diffusers[d->m], &d->evaluations, e))
+        return false;
     d->settled = 0;
     for (int64_t n = 0; n < d->p->cases; n++) {
         bool done =

@@ -115,6 +115,16 @@ struct sampler_settings generate_settings(const struct plan *p)
                                      .width = p->width};
 }
 
+bool generate_count_evaluations(const struct plan *p, const struct diffuser *d,
+                                int *count, struct err *e)
+{
+    struct scheduler *scheduler =
+        scheduler_new(d->shapes, &d->scheduler, p->run->options->steps, e);
+    *count = scheduler ? scheduler_evaluations(scheduler) : 0;
+    scheduler_free(scheduler);
+    return *count > 0;
+}
+
 uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model)
 {
     return prompts_noise_seed(p->run->prompts, index_case,

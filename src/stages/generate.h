@@ -15,6 +15,11 @@ void generate_close(struct plan *p);
 /* How pictures are drawn. */
 struct sampler_settings generate_settings(const struct plan *p);
 
+/* Evaluations of a diffuser's UNet that a picture takes: by its scheduler more than the
+ * steps asked for. */
+bool generate_count_evaluations(const struct plan *p, const struct diffuser *d,
+                                int *count, struct err *e);
+
 /* The seed of the noise that a picture starts from. */
 uint64_t generate_noise_seed(const struct plan *p, int64_t index_case, int index_model);
 

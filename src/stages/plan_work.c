@@ -39,16 +39,15 @@ static bool count_evaluations(const struct plan *p, const struct diffuser *d,
                               struct drawn *w, struct err *e)
 {
     struct sampler_settings settings = generate_settings(p);
-    struct scheduler *scheduler =
-        scheduler_new(d->shapes, &d->scheduler, settings.steps, e);
-    int total = scheduler ? scheduler_evaluations(scheduler) : 0;
+    int total;
+    if (!generate_count_evaluations(p, d, &total, e))
+        return false;
     for (int i = 0; i < total; i++) {
         struct sampler_evaluation now = sampler_evaluation(&settings, i, total);
         w->unet[now.guided].whole += now.whole;
         w->unet[now.guided].outermost += !now.whole;
     }
-    scheduler_free(scheduler);
-    return total > 0;
+    return true;
 }
 
 /* The UNet on `rows` latents and texts. */

@@ -64,6 +64,14 @@ def blend(build, tiny, tmp_path):
     return run
 
 
+def test_steps_are_those_of_the_scheduler(blend):
+    """PNDM takes one more than are asked for: from the start."""
+    _, _, error = blend("--progress", "json")
+    reports = [json.loads(line) for line in error.splitlines()]
+    steps = {r["steps"] for r in reports if r["type"] == "progress" and r["stage"] == "generate"}
+    assert steps == {4}
+
+
 def test_bar(blend):
     status, out, shown = blend(columns=60)
     assert status == 0 and out.count("\n") == 3
