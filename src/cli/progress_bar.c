@@ -82,8 +82,7 @@ static void choose_pieces(struct piece pieces[PIECES], const struct progress_at 
     snprintf(pieces[4].text, sizeof pieces[4].text, "%s left",
              progress_duration(left, time));
     pieces[5] = (struct piece){.drop = at->memory > 0 ? 1 : 0};
-    snprintf(pieces[5].text, sizeof pieces[5].text, "%.1f GiB",
-             (double)at->memory / (1 << 30));
+    snprintf(pieces[5].text, sizeof pieces[5].text, "%.1f GB", (double)at->memory / 1e9);
 }
 
 static int columns_of_pieces(const struct piece pieces[PIECES])

@@ -143,11 +143,11 @@ static struct sums sum_up(const struct plan *p)
 
 static void add_bytes(struct str *out, uint64_t bytes)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     double size = (double)bytes;
     int unit = 0;
-    for (; size >= 1024 && unit < 4; unit++)
-        size /= 1024;
+    for (; size >= 1000 && unit < 4; unit++)
+        size /= 1000;
     str_addf(out, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
 }
 
@@ -218,11 +218,18 @@ static void add_files(struct str *out, const struct plan *p)
 {
     const struct record *r = p->run->record;
     size_t folder = strlen(r->directory) + 1;
+    char name[256];
     int last = plan_cell_count(p) - 1;
     str_addf(out, "files      %s ...\n", STR_SHOW(record_cell_path(r, 0) + folder));
     if (last > 0)
         str_addf(out, "           %s\n", STR_SHOW(record_cell_path(r, last) + folder));
-    str_add(out, "           images.npy, figure.png, run.json\n");
+    if (p->run->options->command == COMMAND_OPTIMIZE)
+        str_addf(out, "           %s ...\n",
+                 STR_SHOW(plan_losses_file(p, 0, name, sizeof name)));
+    if (plan_animations(p) > 0)
+        str_addf(out, "           %s ...\n",
+                 STR_SHOW(plan_animation_file(p, 0, 0, name, sizeof name)));
+    str_add(out, "           images.npy, figure.png, report.html, run.json\n");
 }
 
 static void add_peak(struct str *out, uint64_t bytes, const char *what)

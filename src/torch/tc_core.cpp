@@ -470,9 +470,9 @@ static bool is_out_of_memory(const char *text)
 static void fail_out_of_memory(tc_scope *s, const char *what, const char *text)
 {
     struct tc_memory memory = tc_memory_stats(s);
-    tc_fail(s, ERR_MEMORY, "%s: out of memory on %s, %lld MiB free of %lld: %s", what,
-            s->root->device_name, (long long)memory.free >> 20,
-            (long long)memory.total >> 20, text);
+    tc_fail(s, ERR_MEMORY, "%s: out of memory on %s, %lld MB free of %lld: %s", what,
+            s->root->device_name, (long long)memory.free / 1000000,
+            (long long)memory.total / 1000000, text);
 }
 
 void tc_fail_in_flight(tc_scope *s, const char *operation,

@@ -94,14 +94,14 @@ static void test_bar(void)
     struct str line = {0};
     pace_update(&p, &at, 1);
     at.step = 4;
-    at.memory = 3ll << 30;
+    at.memory = 3000000000;
     at.detail = "loss 0.5";
     pace_update(&p, &at, 3);
-    struct bar_style style = {.columns = 101};
+    struct bar_style style = {.columns = 100};
     progress_add_bar(&line, &at, &p, &style);
     CHECK_STR(str_text(&line), "generate poster 000 [######------------]   35 %  step "
                                "4/10  loss 0.5  10 s/image  "
-                               "0:26 left  3.0 GiB");
+                               "0:26 left  3.0 GB");
     str_clear(&line);
     style.utf8 = true;
     style.columns = 80;

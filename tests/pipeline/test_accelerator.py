@@ -176,7 +176,7 @@ def test_less_and_less_memory(on_device, tiny, tmp_path):
     for out in ("batch", "parts"):
         assert numpy.abs(tensor(tmp_path / out) - tensor(tmp_path / "plenty")).max() <= 1
     nothing = on_device(*arguments("nothing"), BYTES=2 << 20, status=5)
-    assert "out of memory" in nothing.stderr and "MiB free of 2" in nothing.stderr
+    assert "out of memory" in nothing.stderr and "MB free of 2" in nothing.stderr
     assert "--dtype fp16" in nothing.stderr
 
 

@@ -19,7 +19,8 @@ def test_plan(diffens, tiny, tmp_path):
     plan = json.loads(diffens(*command, "--dry-run", "--json").stdout)
     assert not list(tmp_path.iterdir())
     for words in ("diffuser a, ", "vqgan, ", "1 case x 2 models: 2 pictures of 64 x 64",
-                  "1 case x 6 results: 6 pictures", "12 runs of a UNet", "KiB", "GiB free"):
+                  "1 case x 6 results: 6 pictures", "12 runs of a UNet", " kB", " GB free",
+                  "images.npy, figure.png, report.html, run.json"):
         assert words in text
     assert all(len(line) < 80 for line in text.splitlines() if "directory" not in line)
 
