@@ -47,7 +47,8 @@ struct file_stamp {
 bool file_stamp_take(const char *path, struct file_stamp *out);
 bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
 
-/* SHA-256 of a file's bytes. */
+/* SHA-256 of a file's bytes. ERR_STOPPED in those beyond the first 16 MiB: a picture that
+ * was just made is not lost over it. */
 bool file_sha256(const char *path, char hex[SHA256_HEX], struct err *e);
 
 #endif

@@ -49,8 +49,8 @@ bool network_check(const struct network *n, const tc_scope *shapes,
     weights_tell_findings(n->asked, tell_finding, &(struct teller){n, progress});
     if (f.missing + f.mismatched > 0)
         return err_set(e, ERR_INPUT,
-                       "%s: %lld tensors missing and %lld of another shape or type than the "
-                       "architecture asks for: %s",
+                       "%s: %lld tensors missing and %lld of another shape or type than "
+                       "the architecture asks for: %s",
                        STR_SHOW(n->path), (long long)f.missing, (long long)f.mismatched,
                        f.wrong);
     return true;

@@ -34,7 +34,7 @@ struct w_node {
     struct w_node *parent, *made_before, *in_bucket;
     tc_tensor *tensor;
     struct tc_shape shape; /* of the tensor in the file */
-    enum file_dtype dtype; /* the same */
+    enum file_dtype dtype; /* of its elements there */
     bool packed;           /* `tensor` is in the form that a layer prefers */
     bool stored;           /* the file has a tensor here or below */
     bool used;

@@ -59,19 +59,23 @@ struct counters {
     double best_total;
 };
 
-static bool counters_read(const struct optimize *o, const char *text, struct counters *c)
+static bool counters_read(const struct optimize *o, const char *text, struct counters *c,
+                          struct err *e)
 {
     char seed[24];
     int end = 0;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->settings.random_seed);
-    return sscanf(text, "%18lld %18lld %18lld %18lld %9d %9d %la %n", &c->epoch,
-                  &c->steps, &c->kept_steps, &c->skipped, &c->skipped_in_a_row,
-                  &c->restored, &c->best_total, &end) == 7 &&
-           strcmp(text + end, seed) == 0 && c->epoch >= 0 &&
-           c->epoch <= o->settings.epochs && c->steps >= 0 && c->steps <= c->epoch &&
-           c->kept_steps >= 0 && c->kept_steps <= c->epoch && c->skipped >= 0 &&
-           c->skipped <= c->epoch && c->skipped_in_a_row >= 0 &&
-           c->skipped_in_a_row <= c->skipped && !isnan(c->best_total);
+    bool ok = sscanf(text, "%18lld %18lld %18lld %18lld %9d %9d %la %n", &c->epoch,
+                     &c->steps, &c->kept_steps, &c->skipped, &c->skipped_in_a_row,
+                     &c->restored, &c->best_total, &end) == 7 &&
+              strcmp(text + end, seed) == 0 && c->epoch >= 0 &&
+              c->epoch <= o->settings.epochs && c->steps >= 0 && c->steps <= c->epoch &&
+              c->kept_steps >= 0 && c->kept_steps <= c->epoch && c->skipped >= 0 &&
+              c->skipped <= c->epoch && c->skipped_in_a_row >= 0 &&
+              c->skipped_in_a_row <= c->skipped && !isnan(c->best_total);
+    return ok || err_set(e, ERR_INPUT,
+                         "counters: found \"%s\", expected those of a run of %lld epochs",
+                         STR_SHOW(text), (long long)o->settings.epochs);
 }
 
 static void counters_take(struct optimize *o, const struct counters *c)
@@ -258,12 +262,12 @@ static bool read_state(struct optimize *o, const char *path, const char *identit
          read_tensors(o, &file, bytes, e) && read_text(&file, &read, e);
     if (ok) {
         checksum(bytes, size, &read, text_of(&file, "counters"), identity, hex);
-        ok = (strcmp(hex, text_of(&file, "sha256")) == 0 &&
-              counters_read(o, text_of(&file, "counters"), &counters)) ||
+        ok = strcmp(hex, text_of(&file, "sha256")) == 0 ||
              err_set(e, ERR_INPUT,
                      "sha256: found another one, expected that of the contents: "
                      "the file is damaged");
     }
+    ok = ok && counters_read(o, text_of(&file, "counters"), &counters, e);
     ok = ok && take_over(o, bytes, e);
     if (ok) {
         counters_take(o, &counters);
