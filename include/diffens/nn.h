@@ -11,6 +11,10 @@ enum nn_activation { NN_SILU, NN_GELU, NN_QUICK_GELU };
 /* Dense layer, weight and bias: [...,Din] -> [...,out] */
 tc_tensor *nn_linear(tc_scope *s, weights w, tc_tensor *x, int64_t out);
 
+/* Dense layer to twice the width, whose second half gates the first by its GELU:
+ * [...,Din] -> [...,out] */
+tc_tensor *nn_geglu(tc_scope *s, weights w, tc_tensor *x, int64_t out);
+
 /* Dense layer without a bias: [...,Din] -> [...,out] */
 tc_tensor *nn_project(tc_scope *s, weights w, tc_tensor *x, int64_t out);
 

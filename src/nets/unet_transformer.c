@@ -57,11 +57,9 @@ static tc_tensor *cross_attention(tc_scope *up, weights w, int heads,
 static tc_tensor *feed_forward(tc_scope *up, weights w, tc_tensor *x)
 {
     tc_scope *s = tc_push(up);
-    int64_t width = tc_size(x, 2), inner = 4 * width;
+    int64_t width = tc_size(x, 2);
 
-    tc_tensor *h = nn_linear(s, w_at(w, "net.0.proj"), x, 2 * inner); /* [B,T,8D] */
-    tc_tensor *gate = tc_gelu(s, tc_slice(s, h, 2, inner, 2 * inner));
-    h = tc_mul(s, tc_slice(s, h, 2, 0, inner), gate); /* [B,T,4D] */
+    tc_tensor *h = nn_geglu(s, w_at(w, "net.0.proj"), x, 4 * width); /* [B,T,4D] */
     h = nn_linear(s, w_at(w, "net.2"), h, width);
     return tc_pop(s, nn_tap(s, w, h));
 }

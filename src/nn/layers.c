@@ -2,17 +2,32 @@
  * must have, and makes one or two calls of tc.h. Leaves composition to the networks. */
 #include "diffens/nn.h"
 
+/* The weight of a dense layer, [out,Din], in the form that the device prefers. */
+static tc_tensor *dense_weight(tc_scope *s, weights w, tc_tensor *x, int64_t out)
+{
+    weights at = w_at(w, "weight");
+    tc_tensor *weight = w_tensor(s, at, SHAPE(out, tc_size(x, -1)));
+    tc_scope *model = weight ? w_pack_begin(at) : NULL;
+    return model ? w_pack_end(at, tc_linear_pack(model, weight, x)) : weight;
+}
+
 tc_tensor *nn_linear(tc_scope *s, weights w, tc_tensor *x, int64_t out)
 {
-    tc_tensor *weight = w_tensor(s, w_at(w, "weight"), SHAPE(out, tc_size(x, -1)));
+    tc_tensor *weight = dense_weight(s, w, x, out);
     tc_tensor *bias = w_tensor(s, w_at(w, "bias"), SHAPE(out));
     return tc_linear(s, x, weight, bias);
 }
 
+tc_tensor *nn_geglu(tc_scope *s, weights w, tc_tensor *x, int64_t out)
+{
+    tc_tensor *weight = dense_weight(s, w, x, 2 * out);
+    tc_tensor *bias = w_tensor(s, w_at(w, "bias"), SHAPE(2 * out));
+    return tc_linear_geglu(s, x, weight, bias);
+}
+
 tc_tensor *nn_project(tc_scope *s, weights w, tc_tensor *x, int64_t out)
 {
-    tc_tensor *weight = w_tensor(s, w_at(w, "weight"), SHAPE(out, tc_size(x, -1)));
-    return tc_linear(s, x, weight, NULL);
+    return tc_linear(s, x, dense_weight(s, w, x, out), NULL);
 }
 
 tc_tensor *nn_conv2d(tc_scope *s, weights w, tc_tensor *x, int64_t out, int kernel,

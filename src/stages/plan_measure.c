@@ -88,6 +88,7 @@ static void make_sample(tc_scope *s, struct sample *a)
     a->bias = tc_full(s, a->dtype, SHAPE(c), 0);
     a->tokens = tc_full(s, a->dtype, SHAPE(2 * a->height * a->width, c), 0.5);
     a->matrix = tc_full(s, a->dtype, SHAPE(4 * c, c), 0.01);
+    a->matrix = tc_linear_pack(s, a->matrix, a->tokens);
     a->small = tc_full(s, a->dtype, SHAPE(16), 0.5);
 }
 

@@ -1,5 +1,6 @@
 // tc_conv.cpp: convolutions, and the choice of how to compute them on this device. Leaves
-// the arithmetic to libtorch and to tc_winograd.cpp.
+// the arithmetic to libtorch, tc_winograd.cpp and tc_dense.cpp.
+#include "tc_dense.hpp"
 #include "tc_internal.hpp"
 #include "tc_winograd.hpp"
 
@@ -10,6 +11,8 @@
 #include <ATen/ops/linear.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+
 // Few outputs of one picture for its channels: the deep levels of a UNet, which have most
 // of its weights and little of its work.
 static bool is_deep(int64_t outputs, int64_t channels)
@@ -17,18 +20,27 @@ static bool is_deep(int64_t outputs, int64_t channels)
     return outputs < 256 || 2 * outputs < channels;
 }
 
-// Winograd's form of weights takes 16/9 of the memory of the plain ones, which deep
-// levels do not pay for unless their weights are few.
-static bool is_worth_its_memory(const at::Tensor &weight, int64_t outputs)
+// The side of Winograd's tiles for 3x3 weights that make so many outputs of a picture; 0:
+// none. His forms of the weights take 16/9 and 4 times the memory of the plain ones, which
+// is paid where they are few, or few for the work that they are used for.
+static int64_t winograd_side(const at::Tensor &weight, int64_t outputs)
 {
-    return !is_deep(outputs, weight.size(1)) ||
-           (outputs >= 16 && weight.numel() <= 1 << 18);
+    int64_t few = std::max<int64_t>(1 << 18, 512 * outputs);
+    if (outputs >= 16 && weight.numel() <= few)
+        return 4;
+    return is_deep(outputs, weight.size(1)) ? 0 : 2;
 }
 
-// Packed weights are [16,Cout,Cin], plain ones [Cout,Cin,k,k].
-static bool is_packed(const at::Tensor &weight)
+// Weights are plain, [Cout,Cin,k,k], or in Winograd's form, [planes,Cout,Cin], or in panels
+// of a dense layer on windows, [Cout/16,k,k,Cin,16].
+static bool is_winograd(const at::Tensor &weight)
 {
     return weight.dim() == 3;
+}
+
+static bool is_panels(const at::Tensor &weight)
+{
+    return weight.dim() == 5;
 }
 
 static int64_t side_out(const at::Tensor &x, int dim, int64_t kernel, int stride,
@@ -43,18 +55,40 @@ static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int st
     return x.device().is_cpu() && x.scalar_type() == at::kFloat &&
            weight.scalar_type() == at::kFloat && weight.dim() == 4 &&
            weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding <= 2 &&
-           weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0 &&
-           is_worth_its_memory(weight, side_out(x, 2, 3, 1, padding) *
-                                           side_out(x, 3, 3, 1, padding));
+           weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0;
+}
+
+static at::Tensor rows_of(const at::Tensor &weight)
+{
+    return weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
+}
+
+// Windows of more than one pixel are copied: not where they are many.
+static bool suits_panels(const at::Tensor &x, const at::Tensor &weight, int stride,
+                         int padding)
+{
+    int64_t kernel = weight.size(2), outputs = side_out(x, 2, kernel, stride, padding) *
+                                               side_out(x, 3, kernel, stride, padding);
+    return x.device().is_cpu() && x.scalar_type() == at::kFloat &&
+           weight.scalar_type() == at::kFloat && weight.size(1) % 8 == 0 &&
+           (kernel == 1 || outputs <= 1024) &&
+           dense_suits(outputs, weight.size(0), weight.numel() / weight.size(0));
 }
 
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
                           int padding)
 {
     return tc_run(s, "conv2d_pack", {weight, x}, [&] {
-        return suits_winograd(x->value, weight->value, stride, padding)
-                   ? winograd_weights(weight->value)
-                   : weight->value;
+        const at::Tensor &w = weight->value;
+        if (suits_winograd(x->value, w, stride, padding)) {
+            int64_t side = winograd_side(w, side_out(x->value, 2, 3, 1, padding) *
+                                                side_out(x->value, 3, 3, 1, padding));
+            if (side > 0)
+                return winograd_weights(w, side);
+        }
+        if (suits_panels(x->value, w, stride, padding))
+            return dense_weights(rows_of(w)).view({-1, w.size(2), w.size(3), w.size(1), 16});
+        return w;
     });
 }
 
@@ -84,7 +118,7 @@ struct recorded : torch::autograd::Function<recorded> {
 };
 } // namespace
 
-static at::Tensor conv2d_packed(const at::Tensor &x, const at::Tensor &u,
+static at::Tensor conv2d_winograd(const at::Tensor &x, const at::Tensor &u,
                                 const std::optional<at::Tensor> &bias, int stride,
                                 int padding)
 {
@@ -121,24 +155,39 @@ static bool suits_product(const at::Tensor &x, const at::Tensor &weight, int str
                    weight.size(1));
 }
 
-// The windows of x as rows [B*Ho*Wo,k*k*Cin], times the weights [Cout,k*k*Cin].
-static at::Tensor conv2d_product(const at::Tensor &x, const at::Tensor &weight,
-                                 const std::optional<at::Tensor> &bias, int stride,
-                                 int padding)
+// The windows of x as rows: [B,Cin,H,W] -> [B,Ho,Wo,k*k*Cin]
+static at::Tensor windows(const at::Tensor &x, int64_t kernel, int stride, int padding)
 {
-    int64_t kernel = weight.size(2), in = x.size(1);
-    int64_t rows = side_out(x, 2, kernel, stride, padding),
+    if (kernel == 1 && stride == 1 && padding == 0)
+        return x.permute({0, 2, 3, 1});
+    int64_t in = x.size(1), rows = side_out(x, 2, kernel, stride, padding),
             columns = side_out(x, 3, kernel, stride, padding);
     at::Tensor padded = at::constant_pad_nd(x, {padding, padding, padding, padding})
                             .contiguous(at::MemoryFormat::ChannelsLast);
     int64_t line = padded.size(3) * in;
-    at::Tensor windows =
+    at::Tensor all =
         at::as_strided(padded, {x.size(0), rows, columns, kernel, kernel, in},
                        {padded.size(2) * line, stride * line, stride * in, line, in, 1});
-    at::Tensor y =
-        at::linear(windows.reshape({-1, kernel * kernel * in}),
-                   weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1}), bias);
-    return y.view({x.size(0), rows, columns, -1}).permute({0, 3, 1, 2});
+    return all.reshape({x.size(0), rows, columns, -1});
+}
+
+static at::Tensor conv2d_panels(const at::Tensor &x, const at::Tensor &panels,
+                                const std::optional<at::Tensor> &bias, int stride,
+                                int padding)
+{
+    TORCH_CHECK(x.dim() == 4 && x.size(1) == panels.size(3),
+                "weights were packed for another convolution");
+    at::Tensor rows = windows(x, panels.size(1), stride, padding);
+    return dense(rows, panels.flatten(1, 3), bias).permute({0, 3, 1, 2});
+}
+
+static at::Tensor conv2d_product(const at::Tensor &x, const at::Tensor &weight,
+                                 const std::optional<at::Tensor> &bias, int stride,
+                                 int padding)
+{
+    at::Tensor rows = windows(x, weight.size(2), stride, padding);
+    at::Tensor y = at::linear(rows.flatten(0, 2), rows_of(weight), bias);
+    return y.view({rows.size(0), rows.size(1), rows.size(2), -1}).permute({0, 3, 1, 2});
 }
 
 static at::Tensor conv2d(const at::Tensor &x, const at::Tensor &weight,
@@ -146,8 +195,10 @@ static at::Tensor conv2d(const at::Tensor &x, const at::Tensor &weight,
 {
     if (x.is_meta())
         return conv2d_shape(x, weight, stride, padding);
-    if (is_packed(weight))
-        return conv2d_packed(x, weight, bias, stride, padding);
+    if (is_winograd(weight))
+        return conv2d_winograd(x, weight, bias, stride, padding);
+    if (is_panels(weight))
+        return conv2d_panels(x, weight, bias, stride, padding);
     if (suits_product(x, weight, stride, padding))
         return conv2d_product(x, weight, bias, stride, padding);
     return at::conv2d(x, weight, bias, stride, padding);
@@ -161,7 +212,7 @@ tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bi
         auto b = bias ? std::optional<at::Tensor>(bias->value) : std::nullopt;
         at::Tensor out = conv2d(x->value, w, b, stride, padding);
         // Counted as the definition says, whatever the way.
-        int64_t window = is_packed(w) ? 9 * w.size(2) : w.numel() / w.size(0);
+        int64_t window = is_winograd(w) ? 9 * w.size(2) : w.numel() / out.size(1);
         tc_count_kernel(s, &tc_work::convolutions, out, window);
         return out;
     });

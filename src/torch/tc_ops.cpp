@@ -1,6 +1,8 @@
 // tc_ops.cpp: making tensors, shapes, arithmetic and layers, each one call into libtorch.
 // Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp, group
 // norms to tc_norm.cpp.
+#include "tc_attention.hpp"
+#include "tc_dense.hpp"
 #include "tc_internal.hpp"
 
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
@@ -232,11 +234,53 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
 // libtorch has no shape rules of its own for some fused kernels: on the "meta" device
 // these functions state the shape themselves.
 
+// Packed weights are panels [Dout/16,Din,16], plain ones [Dout,Din].
+static bool is_packed(const at::Tensor &weight)
+{
+    return weight.dim() == 3;
+}
+
+static bool suits_panels(const at::Tensor &x, const at::Tensor &weight)
+{
+    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() > 1 &&
+           weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
+           dense_suits(x.size(-2), weight.size(0), weight.size(1));
+}
+
+tc_tensor *tc_linear_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x)
+{
+    return tc_run(s, "linear_pack", {weight, x}, [&] {
+        return suits_panels(x->value, weight->value) ? dense_weights(weight->value)
+                                                     : weight->value;
+    });
+}
+
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias)
 {
     return tc_run(s, "linear", {x, weight}, [&] {
-        at::Tensor out = at::linear(x->value, weight->value, maybe(bias));
-        tc_count_kernel(s, &tc_work::products, out, weight->value.size(-1));
+        const at::Tensor &w = weight->value;
+        at::Tensor out = is_packed(w) ? dense(x->value, w, maybe(bias))
+                                      : at::linear(x->value, w, maybe(bias));
+        tc_count_kernel(s, &tc_work::products, out, x->value.size(-1));
+        return out;
+    });
+}
+
+tc_tensor *tc_linear_geglu(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias)
+{
+    return tc_run(s, "linear_geglu", {x, weight, bias}, [&] {
+        const at::Tensor &w = weight->value;
+        at::Tensor out;
+        if (is_packed(w) && w.size(0) % 2 == 0 && !at::GradMode::is_enabled()) {
+            out = dense_geglu(x->value, w, bias->value);
+        } else {
+            at::Tensor both = is_packed(w) ? dense(x->value, w, bias->value)
+                                           : at::linear(x->value, w, bias->value);
+            int64_t inner = both.size(-1) / 2;
+            out = at::mul(both.narrow(-1, 0, inner),
+                          at::gelu(both.narrow(-1, inner, inner)));
+        }
+        tc_count_kernel(s, &tc_work::products, out, 2 * x->value.size(-1));
         return out;
     });
 }
@@ -265,6 +309,8 @@ tc_tensor *tc_embedding(tc_scope *s, tc_tensor *ids, tc_tensor *table)
 static at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                             bool causal)
 {
+    if (!causal && !at::GradMode::is_enabled() && attention_suits(q, k, v))
+        return attention_rows(q, k, v);
     return at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
 }
 

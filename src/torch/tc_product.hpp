@@ -1,5 +1,6 @@
-// tc_product.hpp: matrix products whose second factor lies ready in panels, for many
-// small ones, where a library's preparations weigh. Leaves threads to the caller.
+// tc_product.hpp: matrix products whose second factor lies ready in panels, for factors
+// that are used again and for many small ones, where a library's preparations weigh.
+// Leaves threads to the caller.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,9 @@
 // The panels of b [depth,columns] are [columns/16,depth,16], a last one of 8 columns
 // [depth,8]; the columns are a multiple of 8.
 static const int64_t PANEL_WIDTH = 16;
+
+// As many rows are computed at a time.
+static const int64_t TILE_ROWS = 6;
 
 // Where b[row][column] lies among the panels.
 static inline int64_t panel_place(int64_t depth, int64_t columns, int64_t row,
@@ -20,7 +24,15 @@ static inline int64_t panel_place(int64_t depth, int64_t columns, int64_t row,
 // The panels of b [depth,columns] -> those of its transpose, both multiples of 8.
 void panels_transpose(const float *b, int64_t depth, int64_t columns, float *to);
 
-// a [rows,depth] times panels of [depth,columns] -> c [rows,columns]. Each element is
+// c [rows,columns] = start + a [rows,depth] times b [depth,columns]. Each element is
 // summed from the first to the last, however many rows there are.
-void panels_multiply(const float *a, int64_t rows, const float *b, int64_t depth,
-                     float *c, int64_t columns);
+struct product {
+    const float *a;
+    const float *panels; // of b
+    const float *start;  // null: zeros
+    float *c;            // may be start
+    int64_t rows, depth, columns;
+    int64_t a_line, start_line, c_line; // from one row to the next; 0: always the same row
+};
+
+void panels_multiply(const struct product &p);

@@ -4,12 +4,13 @@
 
 #include <ATen/core/Tensor.h>
 
-// Weights [Cout,Cin,3,3] in the form that the functions below want: [16,Cout,Cin], of
-// which each plane holds the panels (tc_product.hpp) of its transpose.
-at::Tensor winograd_weights(const at::Tensor &weight);
+// Weights [Cout,Cin,3,3] in the form that the functions below want, for tiles of as many
+// outputs along a side: of 2, [16,Cout,Cin]; of 4, [36,Cout,Cin], with a bit more than half
+// of the multiplications. Each plane holds the panels (tc_product.hpp) of its transpose.
+at::Tensor winograd_weights(const at::Tensor &weight, int64_t side);
 
 // x [B,Cin,H,W], u from winograd_weights(), bias [Cout] -> [B,Cout,H',W'], channels last.
-// Its error is not larger than that of the direct sum.
+// The error is not larger than that of the direct sum for tiles of 2, twice that for 4.
 at::Tensor winograd_conv2d(const at::Tensor &x, const at::Tensor &u,
                            const at::Tensor &bias, int64_t padding);
 
