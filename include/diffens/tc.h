@@ -224,15 +224,16 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
 /* [...,Din], [Dout,Din], [Dout] -> [...,Dout] */
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias);
 /* The weight in the form in which tc_linear() is fastest for pictures of as many tokens
- * as x [...,T,Din] has: for that and tc_linear_geglu() alone, in place of the weight. Where
- * the plain form is best, as on every accelerator, it is `weight` itself. */
+ * as x [...,T,Din] has: for that and tc_linear_geglu() alone, in place of the weight, whose
+ * memory it takes. Where the plain form is best, as on every accelerator, it is `weight`
+ * itself. */
 tc_tensor *tc_linear_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x);
 /* [B,Cin,H,W], [Cout,Cin,k,k], [Cout] -> [B,Cout,H',W'] */
 tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
                      int stride, int padding);
 /* The weight in the form in which tc_conv2d() is fastest with this stride and padding on
- * pictures of x's size: for tc_conv2d() alone, in place of the weight, with a bias.
- * Where the plain form is best, as on every accelerator, it is `weight` itself. */
+ * pictures of x's size: for tc_conv2d() alone, in place of the weight, whose memory it may
+ * take, with a bias. Where the plain form is best, as on every accelerator, it is `weight` itself. */
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
                           int padding);
 /* [B,C,...], [C], [C] -> [B,C,...] */

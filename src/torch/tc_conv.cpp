@@ -2,6 +2,7 @@
 // the arithmetic to libtorch, tc_winograd.cpp and tc_dense.cpp.
 #include "tc_dense.hpp"
 #include "tc_internal.hpp"
+#include "tc_product.hpp"
 #include "tc_winograd.hpp"
 
 #include <ATen/ops/as_strided.h>
@@ -20,15 +21,49 @@ static bool is_deep(int64_t outputs, int64_t channels)
     return outputs < 256 || 2 * outputs < channels;
 }
 
-// The side of Winograd's tiles for 3x3 weights that make so many outputs of a picture; 0:
-// none. His forms of the weights take 16/9 and 4 times the memory of the plain ones, which
-// is paid where they are few, or few for the work that they are used for.
-static int64_t winograd_side(const at::Tensor &weight, int64_t outputs)
+static int64_t side_out(const at::Tensor &x, int dim, int64_t kernel, int stride,
+                        int padding)
 {
+    return (x.size(dim) + 2 * padding - kernel) / stride + 1;
+}
+
+static int64_t outputs_of(const at::Tensor &x, const at::Tensor &weight, int stride,
+                          int padding)
+{
+    return side_out(x, 2, weight.size(2), stride, padding) *
+           side_out(x, 3, weight.size(3), stride, padding);
+}
+
+static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int stride,
+                           int padding)
+{
+    return x.device().is_cpu() && x.scalar_type() == at::kFloat &&
+           weight.scalar_type() == at::kFloat && weight.dim() == 4 &&
+           weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding <= 2 &&
+           weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0;
+}
+
+// The side of Winograd's tiles for which the weights' form is kept; 0: none. The forms take
+// 16/9 and 4 times the memory of the plain weights, which is paid where they are few, or
+// few for the outputs that they make.
+static int64_t winograd_side(const at::Tensor &x, const at::Tensor &weight, int stride,
+                             int padding)
+{
+    if (!suits_winograd(x, weight, stride, padding))
+        return 0;
+    int64_t outputs = outputs_of(x, weight, stride, padding);
     int64_t few = std::max<int64_t>(1 << 18, 512 * outputs);
     if (outputs >= 16 && weight.numel() <= few)
         return 4;
     return is_deep(outputs, weight.size(1)) ? 0 : 2;
+}
+
+// Whether it pays to make the weights' form each time.
+static bool suits_winograd_deep(const at::Tensor &x, const at::Tensor &weight, int stride,
+                                int padding)
+{
+    return suits_winograd(x, weight, stride, padding) && !at::GradMode::is_enabled() &&
+           outputs_of(x, weight, stride, padding) >= 256;
 }
 
 // Weights are plain, [Cout,Cin,k,k], or in Winograd's form, [planes,Cout,Cin], or in panels
@@ -43,21 +78,6 @@ static bool is_panels(const at::Tensor &weight)
     return weight.dim() == 5;
 }
 
-static int64_t side_out(const at::Tensor &x, int dim, int64_t kernel, int stride,
-                        int padding)
-{
-    return (x.size(dim) + 2 * padding - kernel) / stride + 1;
-}
-
-static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int stride,
-                           int padding)
-{
-    return x.device().is_cpu() && x.scalar_type() == at::kFloat &&
-           weight.scalar_type() == at::kFloat && weight.dim() == 4 &&
-           weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding <= 2 &&
-           weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0;
-}
-
 static at::Tensor rows_of(const at::Tensor &weight)
 {
     return weight.permute({0, 2, 3, 1}).reshape({weight.size(0), -1});
@@ -67,29 +87,29 @@ static at::Tensor rows_of(const at::Tensor &weight)
 static bool suits_panels(const at::Tensor &x, const at::Tensor &weight, int stride,
                          int padding)
 {
-    int64_t kernel = weight.size(2), outputs = side_out(x, 2, kernel, stride, padding) *
-                                               side_out(x, 3, kernel, stride, padding);
+    int64_t kernel = weight.size(2), outputs = outputs_of(x, weight, stride, padding);
     return x.device().is_cpu() && x.scalar_type() == at::kFloat &&
            weight.scalar_type() == at::kFloat && weight.size(1) % 8 == 0 &&
-           (kernel == 1 || outputs <= 1024) &&
+           (kernel == 1 || (stride > 1 && outputs <= 1024)) &&
            dense_suits(outputs, weight.size(0), weight.numel() / weight.size(0));
 }
 
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
                           int padding)
 {
-    return tc_run(s, "conv2d_pack", {weight, x}, [&] {
-        const at::Tensor &w = weight->value;
-        if (suits_winograd(x->value, w, stride, padding)) {
-            int64_t side = winograd_side(w, side_out(x->value, 2, 3, 1, padding) *
-                                                side_out(x->value, 3, 3, 1, padding));
-            if (side > 0)
-                return winograd_weights(w, side);
-        }
-        if (suits_panels(x->value, w, stride, padding))
-            return dense_weights(rows_of(w)).view({-1, w.size(2), w.size(3), w.size(1), 16});
-        return w;
+    at::Tensor transformed;
+    bool ok = tc_do(s, "conv2d_pack", {weight, x}, [&] {
+        at::Tensor &w = weight->value;
+        int64_t side = winograd_side(x->value, w, stride, padding);
+        if (side > 0)
+            transformed = winograd_weights(w, side);
+        else if (suits_panels(x->value, w, stride, padding))
+            w = dense_weights(rows_of(w)).view(
+                {-1, w.size(2), w.size(3), w.size(1), PANEL_WIDTH});
     });
+    if (!ok)
+        return nullptr;
+    return transformed.defined() ? tc_adopt(s, transformed) : weight;
 }
 
 namespace
@@ -150,9 +170,7 @@ static bool suits_product(const at::Tensor &x, const at::Tensor &weight, int str
     return x.device().is_cpu() && x.scalar_type() == at::kFloat && kernel > 1 &&
            !at::GradMode::is_enabled() && weight.size(1) >= 32 &&
            weight.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-           is_deep(side_out(x, 2, kernel, stride, padding) *
-                       side_out(x, 3, kernel, stride, padding),
-                   weight.size(1));
+           is_deep(outputs_of(x, weight, stride, padding), weight.size(1));
 }
 
 // The windows of x as rows: [B,Cin,H,W] -> [B,Ho,Wo,k*k*Cin]
@@ -199,6 +217,8 @@ static at::Tensor conv2d(const at::Tensor &x, const at::Tensor &weight,
         return conv2d_winograd(x, weight, bias, stride, padding);
     if (is_panels(weight))
         return conv2d_panels(x, weight, bias, stride, padding);
+    if (suits_winograd_deep(x, weight, stride, padding))
+        return winograd_conv2d_deep(x, weight, bias, padding);
     if (suits_product(x, weight, stride, padding))
         return conv2d_product(x, weight, bias, stride, padding);
     return at::conv2d(x, weight, bias, stride, padding);

@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <vector>
 
 static const int64_t BAND = 96;  // rows of a block, at most
 static const int64_t GATED = 96; // columns of a GEGLU at a time
@@ -27,7 +28,7 @@ bool dense_suits(int64_t rows, int64_t out, int64_t in)
     return pays && out % PANEL_WIDTH == 0 && in % LANE == 0;
 }
 
-// Two blocks of [8,8] of the weights at a time.
+// weight [16,in] -> [in,16], two blocks of [8,8] at a time.
 EACH_PROCESSOR static void fill_panel(const float *weight, int64_t in, float *to)
 {
     for (int64_t i = 0; i < in; i += LANE) {
@@ -44,15 +45,20 @@ EACH_PROCESSOR static void fill_panel(const float *weight, int64_t in, float *to
 
 at::Tensor dense_weights(const at::Tensor &weight)
 {
-    int64_t out = weight.size(0), in = weight.size(1), size = in * PANEL_WIDTH;
-    at::Tensor panels = at::empty({out / PANEL_WIDTH, in, PANEL_WIDTH}, weight.options());
-    const float *from = weight.const_data_ptr<float>();
-    float *to = panels.mutable_data_ptr<float>();
-    at::parallel_for(0, out / PANEL_WIDTH, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t panel = begin; panel < end; panel++)
-            fill_panel(from + panel * size, in, to + panel * size);
+    int64_t count = weight.size(0) / PANEL_WIDTH, in = weight.size(1),
+            size = in * PANEL_WIDTH;
+    // All that can fail comes before the first number changes its place.
+    at::Tensor all = weight.view({count, in, PANEL_WIDTH});
+    std::vector<float> rows((size_t)(at::get_num_threads() * size));
+    float *panels = all.mutable_data_ptr<float>();
+    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+        float *own = rows.data() + at::get_thread_num() * size;
+        for (int64_t i = begin; i < end; i++) {
+            std::copy_n(panels + i * size, size, own);
+            fill_panel(own, in, panels + i * size);
+        }
     });
-    return panels;
+    return all;
 }
 
 // Calls work(row, column, rows, columns) for the blocks of such a result, on all threads.

@@ -249,10 +249,11 @@ static bool suits_panels(const at::Tensor &x, const at::Tensor &weight)
 
 tc_tensor *tc_linear_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x)
 {
-    return tc_run(s, "linear_pack", {weight, x}, [&] {
-        return suits_panels(x->value, weight->value) ? dense_weights(weight->value)
-                                                     : weight->value;
+    bool ok = tc_do(s, "linear_pack", {weight, x}, [&] {
+        if (suits_panels(x->value, weight->value))
+            weight->value = dense_weights(weight->value);
     });
+    return ok ? weight : nullptr;
 }
 
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias)

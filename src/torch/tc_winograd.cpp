@@ -21,6 +21,9 @@
 // cache, and the fewest tiles, below which the products read more weights than they use.
 static const int64_t BLOCK_BYTES = 1 << 20, BLOCK_TILES = 48, MOST_PLANES = 36;
 
+// What is worked on at a time where the weights are the larger part.
+static const int64_t DEEP_CHANNELS = 64, DEEP_TILES = 512;
+
 // The transforms along one side of a tile of SIDE outputs: polynomials are evaluated at
 // SIDE + 2 points, the last of which is infinity, multiplied there, and interpolated.
 // MIRROR[i] is the point at which mirrored weights have the value of those at point i.
@@ -108,30 +111,41 @@ struct winograd {
     int64_t rows, columns; // of y
     int64_t side;          // of a tile's outputs
     int64_t planes;        // one for each pair of points
-    int64_t down, across;  // tiles
+    int64_t down, across;  // tiles of a picture
+    int64_t tiles;         // of all pictures
     int64_t padding;
     bool mirrored; // the weights turned by half a turn
 };
 
-// G g G' of output channel `o`: w [3,3,Cin], into planes of panels of [Cout,Cin].
+// G g G' of eight output channels, w [8,3,3,in], into planes of the panels of
+// [in,columns], as columns from `column` on.
 template <int SIDE>
-IN_PLACE void transform_weights(const float *w, float *u, int64_t o, int64_t out,
-                                int64_t in)
+IN_PLACE void transform_weights(const float *w, int64_t in, float *u, int64_t columns,
+                                int64_t column)
 {
     const int N = SIDE + 2;
     for (int64_t c = 0; c < in; c += LANE) {
-        lane t[3][N];
-        for (int j = 0; j < 3; j++) {
-            lane g[3] = {load(w + j * in + c), load(w + (3 + j) * in + c),
-                         load(w + (6 + j) * in + c)};
-            transform<SIDE>::weights(g, t[j]);
+        lane planes[N * N][LANE];
+        for (int o = 0; o < LANE; o++) {
+            const float *from = w + o * 9 * in + c;
+            lane t[3][N];
+            for (int j = 0; j < 3; j++) {
+                lane g[3] = {load(from + j * in), load(from + (3 + j) * in),
+                             load(from + (6 + j) * in)};
+                transform<SIDE>::weights(g, t[j]);
+            }
+            for (int i = 0; i < N; i++) {
+                lane g[3] = {t[0][i], t[1][i], t[2][i]}, row[N];
+                transform<SIDE>::weights(g, row);
+                for (int j = 0; j < N; j++)
+                    planes[i * N + j][o] = row[j];
+            }
         }
-        float *to = u + panel_place(out, in, o, c);
-        for (int i = 0; i < N; i++) {
-            lane g[3] = {t[0][i], t[1][i], t[2][i]}, row[N];
-            transform<SIDE>::weights(g, row);
-            for (int j = 0; j < N; j++)
-                put(to + (i * N + j) * out * in) = row[j];
+        for (int i = 0; i < N * N; i++) {
+            transpose(planes[i]);
+            for (int k = 0; k < LANE; k++)
+                put(u + i * in * columns + panel_place(in, columns, c + k, column)) =
+                    planes[i][k];
         }
     }
 }
@@ -196,13 +210,14 @@ IN_PLACE void transform_outputs(const float *m, int64_t plane, const float *bias
     }
 }
 
-EACH_PROCESSOR static void weights_of(int64_t side, const float *w, float *u, int64_t o,
-                                      int64_t out, int64_t in)
+// The weights w [columns,3,3,in] -> planes of panels of [in,columns].
+EACH_PROCESSOR static void weights_of(int64_t side, const float *w, int64_t in, float *u,
+                                      int64_t columns, int64_t column)
 {
     if (side == 4)
-        transform_weights<4>(w, u, o, out, in);
+        transform_weights<4>(w + column * 9 * in, in, u, columns, column);
     else
-        transform_weights<2>(w, u, o, out, in);
+        transform_weights<2>(w + column * 9 * in, in, u, columns, column);
 }
 
 EACH_PROCESSOR static void inputs_of(const struct winograd &g, const float *const *d,
@@ -214,13 +229,15 @@ EACH_PROCESSOR static void inputs_of(const struct winograd &g, const float *cons
         transform_inputs<2>(d, v, plane, g.in, g.mirrored);
 }
 
+// y: where the first of `channels` is
 EACH_PROCESSOR static void outputs_of(const struct winograd &g, const float *m,
-                                      int64_t plane, float *const *y)
+                                      int64_t plane, const float *bias, float *const *y,
+                                      int64_t channels)
 {
     if (g.side == 4)
-        transform_outputs<4>(m, plane, g.bias, y, g.out, g.mirrored);
+        transform_outputs<4>(m, plane, bias, y, channels, g.mirrored);
     else
-        transform_outputs<2>(m, plane, g.bias, y, g.out, g.mirrored);
+        transform_outputs<2>(m, plane, bias, y, channels, g.mirrored);
 }
 
 // The pixels under tile `t`, row by row.
@@ -238,14 +255,15 @@ static void find_inputs(const struct winograd &g, int64_t t, const float **d)
     }
 }
 
-static void find_outputs(const struct winograd &g, int64_t t, float **y)
+// The outputs of tile `t` from channel `first` on, row by row.
+static void find_outputs(const struct winograd &g, int64_t t, int64_t first, float **y)
 {
     int64_t b = t / (g.down * g.across), top = t / g.across % g.down * g.side,
             left = t % g.across * g.side;
     for (int64_t row = top; row < top + g.side; row++) {
         for (int64_t column = left; column < left + g.side; column++) {
             bool inside = row < g.rows && column < g.columns;
-            *y++ = inside ? g.y + ((b * g.rows + row) * g.columns + column) * g.out
+            *y++ = inside ? g.y + ((b * g.rows + row) * g.columns + column) * g.out + first
                           : nullptr;
         }
     }
@@ -266,82 +284,104 @@ at::Tensor winograd_weights(const at::Tensor &weight, int64_t side)
 {
     at::Tensor w = weight.contiguous(at::MemoryFormat::ChannelsLast);
     int64_t out = w.size(0), in = w.size(1), planes = (side + 2) * (side + 2);
-    at::Tensor u = at::empty({planes, out, in}, w.options()), by_out = at::empty_like(u);
+    at::Tensor u = at::empty({planes, out, in}, w.options());
     const float *from = w.const_data_ptr<float>();
     float *to = u.mutable_data_ptr<float>();
-    at::parallel_for(0, out, 16, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, out / LANE, 1, [&](int64_t begin, int64_t end) {
         for (int64_t o = begin; o < end; o++)
-            weights_of(side, from + o * 9 * in, to, o, out, in);
+            weights_of(side, from, in, to, out, o * LANE);
     });
-    transpose_planes(to, planes, out, in, by_out.mutable_data_ptr<float>());
-    return by_out;
+    return u;
 }
 
-// The tiles from `first` on; v and m hold [planes,count,Cin] and [planes,count,Cout].
-static void convolve_block(const struct winograd &g, int64_t first, int64_t count,
-                           float *v, float *m)
+// Tiles from `first` on: v [planes,count,Cin], of lines that far apart
+static void take_inputs(const struct winograd &g, int64_t first, int64_t count, float *v,
+                        int64_t plane)
 {
     for (int64_t t = 0; t < count; t++) {
         const float *d[MOST_PLANES];
         find_inputs(g, first + t, d);
-        inputs_of(g, d, v + t * g.in, count * g.in);
-    }
-    for (int64_t i = 0; i < g.planes; i++)
-        panels_multiply({.a = v + i * count * g.in,
-                         .panels = g.u + i * g.in * g.out,
-                         .start = nullptr,
-                         .c = m + i * count * g.out,
-                         .rows = count,
-                         .depth = g.in,
-                         .columns = g.out,
-                         .a_line = g.in,
-                         .start_line = 0,
-                         .c_line = g.out});
-    for (int64_t t = 0; t < count; t++) {
-        float *y[MOST_PLANES];
-        find_outputs(g, first + t, y);
-        outputs_of(g, m + t * g.out, count * g.out, y);
+        inputs_of(g, d, v + t * g.in, plane);
     }
 }
 
+// v [planes,count,Cin] of the tiles from `first` on times u, planes of panels of
+// [Cin,channels] -> those channels of the outputs, by way of m [planes,count,channels].
+static void make_outputs(const struct winograd &g, int64_t first, int64_t count,
+                         const float *v, const float *u, int64_t channel,
+                         int64_t channels, float *m)
+{
+    for (int64_t i = 0; i < g.planes; i++)
+        panels_multiply({.a = v + i * count * g.in,
+                         .panels = u + i * g.in * channels,
+                         .start = nullptr,
+                         .c = m + i * count * channels,
+                         .rows = count,
+                         .depth = g.in,
+                         .columns = channels,
+                         .a_line = g.in,
+                         .start_line = 0,
+                         .c_line = channels});
+    for (int64_t t = 0; t < count; t++) {
+        float *y[MOST_PLANES];
+        find_outputs(g, first + t, channel, y);
+        outputs_of(g, m + t * channels, count * channels,
+                   g.bias ? g.bias + channel : nullptr, y, channels);
+    }
+}
+
+static struct winograd geometry(const at::Tensor &x, int64_t out, int64_t side,
+                                int64_t padding)
+{
+    int64_t rows = x.size(2) + 2 * padding - 2, columns = x.size(3) + 2 * padding - 2;
+    struct winograd g = {};
+    g.x = x.const_data_ptr<float>();
+    g.in = x.size(1);
+    g.out = out;
+    g.height = x.size(2);
+    g.width = x.size(3);
+    g.rows = rows;
+    g.columns = columns;
+    g.side = side;
+    g.planes = (side + 2) * (side + 2);
+    g.down = (rows + side - 1) / side;
+    g.across = (columns + side - 1) / side;
+    g.tiles = x.size(0) * g.down * g.across;
+    g.padding = padding;
+    return g;
+}
+
+static at::Tensor outputs_for(const at::Tensor &x, const struct winograd &g)
+{
+    return at::empty({x.size(0), g.out, g.rows, g.columns}, x.options(),
+                     at::MemoryFormat::ChannelsLast);
+}
+
 // u: planes of panels of [Cin,Cout].
-static at::Tensor convolve(const at::Tensor &input, const float *u, int64_t planes,
-                           int64_t out, const float *bias, int64_t padding, bool mirrored)
+static at::Tensor convolve(const at::Tensor &input, const at::Tensor &u, const float *bias,
+                           int64_t padding, bool mirrored)
 {
     at::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
-    int64_t rows = x.size(2) + 2 * padding - 2, columns = x.size(3) + 2 * padding - 2;
-    at::Tensor y = at::empty({x.size(0), out, rows, columns}, x.options(),
-                             at::MemoryFormat::ChannelsLast);
-    std::vector<float> zeros((size_t)x.size(1));
-    int64_t side = planes == MOST_PLANES ? 4 : 2;
-    struct winograd g = {
-        .x = x.const_data_ptr<float>(),
-        .u = u,
-        .y = y.mutable_data_ptr<float>(),
-        .bias = bias,
-        .zeros = zeros.data(),
-        .in = x.size(1),
-        .out = out,
-        .height = x.size(2),
-        .width = x.size(3),
-        .rows = rows,
-        .columns = columns,
-        .side = side,
-        .planes = planes,
-        .down = (rows + side - 1) / side,
-        .across = (columns + side - 1) / side,
-        .padding = padding,
-        .mirrored = mirrored,
-    };
-    int64_t tiles = x.size(0) * g.down * g.across, each = planes * (g.in + g.out);
+    struct winograd g = geometry(x, u.size(1), u.size(0) == MOST_PLANES ? 4 : 2, padding);
+    std::vector<float> zeros((size_t)g.in);
+    at::Tensor y = outputs_for(x, g);
+    g.y = y.mutable_data_ptr<float>();
+    g.bias = bias;
+    g.zeros = zeros.data();
+    g.mirrored = mirrored;
+    const float *weights = u.const_data_ptr<float>();
+    int64_t each = g.planes * (g.in + g.out);
     int64_t fit = BLOCK_BYTES / (int64_t)sizeof(float) / each;
-    int64_t share = (tiles + at::get_num_threads() - 1) / at::get_num_threads();
+    int64_t share = (g.tiles + at::get_num_threads() - 1) / at::get_num_threads();
     int64_t block = std::min(share, std::max(fit, BLOCK_TILES));
-    at::parallel_for(0, (tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, (g.tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
         std::unique_ptr<float[]> v(new float[(size_t)(block * each)]);
-        float *m = v.get() + planes * block * g.in;
-        for (int64_t i = begin; i < end; i++)
-            convolve_block(g, i * block, std::min(block, tiles - i * block), v.get(), m);
+        for (int64_t i = begin; i < end; i++) {
+            int64_t first = i * block, count = std::min(block, g.tiles - first);
+            float *m = v.get() + g.planes * count * g.in;
+            take_inputs(g, first, count, v.get(), count * g.in);
+            make_outputs(g, first, count, v.get(), weights, 0, g.out, m);
+        }
     });
     return y;
 }
@@ -349,15 +389,54 @@ static at::Tensor convolve(const at::Tensor &input, const float *u, int64_t plan
 at::Tensor winograd_conv2d(const at::Tensor &x, const at::Tensor &u,
                            const at::Tensor &bias, int64_t padding)
 {
-    return convolve(x, u.const_data_ptr<float>(), u.size(0), u.size(1),
-                    bias.const_data_ptr<float>(), padding, false);
+    return convolve(x, u, bias.const_data_ptr<float>(), padding, false);
 }
 
 at::Tensor winograd_conv2d_backward(const at::Tensor &gradient, const at::Tensor &u,
                                     int64_t padding)
 {
-    at::Tensor by_in = at::empty_like(u);
-    float *panels = by_in.mutable_data_ptr<float>();
-    transpose_planes(u.const_data_ptr<float>(), u.size(0), u.size(2), u.size(1), panels);
-    return convolve(gradient, panels, u.size(0), u.size(2), nullptr, 2 - padding, true);
+    at::Tensor by_in = at::empty({u.size(0), u.size(2), u.size(1)}, u.options());
+    transpose_planes(u.const_data_ptr<float>(), u.size(0), u.size(2), u.size(1),
+                     by_in.mutable_data_ptr<float>());
+    return convolve(gradient, by_in, nullptr, 2 - padding, true);
+}
+
+// Some output channels at a time, of all of the tiles from `first` on.
+static void convolve_deep(const struct winograd &g, const float *w, int64_t first,
+                          int64_t count, float *v)
+{
+    at::parallel_for(0, count, 8, [&](int64_t begin, int64_t end) {
+        take_inputs(g, first + begin, end - begin, v + begin * g.in, count * g.in);
+    });
+    int64_t groups = (g.out + DEEP_CHANNELS - 1) / DEEP_CHANNELS;
+    at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
+        int64_t size = g.planes * DEEP_CHANNELS;
+        std::unique_ptr<float[]> u(new float[(size_t)(size * (g.in + count))]);
+        for (int64_t i = begin; i < end; i++) {
+            int64_t o = i * DEEP_CHANNELS, channels = std::min(DEEP_CHANNELS, g.out - o);
+            for (int64_t c = 0; c < channels; c += LANE)
+                weights_of(g.side, w + o * 9 * g.in, g.in, u.get(), channels, c);
+            make_outputs(g, first, count, v, u.get(), o, channels,
+                         u.get() + size * g.in);
+        }
+    });
+}
+
+at::Tensor winograd_conv2d_deep(const at::Tensor &input, const at::Tensor &weight,
+                                const std::optional<at::Tensor> &bias, int64_t padding)
+{
+    at::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast),
+               w = weight.contiguous(at::MemoryFormat::ChannelsLast);
+    struct winograd g = geometry(x, w.size(0), 2, padding);
+    std::vector<float> zeros((size_t)g.in);
+    at::Tensor y = outputs_for(x, g);
+    g.y = y.mutable_data_ptr<float>();
+    g.bias = bias ? bias->const_data_ptr<float>() : nullptr;
+    g.zeros = zeros.data();
+    int64_t most = std::min(g.tiles, DEEP_TILES);
+    at::Tensor v = at::empty({g.planes, most, g.in}, x.options());
+    for (int64_t first = 0; first < g.tiles; first += most)
+        convolve_deep(g, w.const_data_ptr<float>(), first, std::min(most, g.tiles - first),
+                      v.mutable_data_ptr<float>());
+    return y;
 }
