@@ -224,16 +224,17 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
 /* [...,Din], [Dout,Din], [Dout] -> [...,Dout] */
 tc_tensor *tc_linear(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias);
 /* The weight in the form in which tc_linear() is fastest for pictures of as many tokens
- * as x [...,T,Din] has: for that and tc_linear_geglu() alone, in place of the weight, whose
- * memory it takes. Where the plain form is best, as on every accelerator, it is `weight`
- * itself. */
+ * as x [...,T,Din] has: for that and tc_linear_geglu() alone, in place of the weight,
+ * whose memory it takes. Where the plain form is best, as on every accelerator, it is
+ * `weight` itself. */
 tc_tensor *tc_linear_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x);
 /* [B,Cin,H,W], [Cout,Cin,k,k], [Cout] -> [B,Cout,H',W'] */
 tc_tensor *tc_conv2d(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,
                      int stride, int padding);
 /* The weight in the form in which tc_conv2d() is fastest with this stride and padding on
- * pictures of x's size: for tc_conv2d() alone, in place of the weight, whose memory it may
- * take, with a bias. Where the plain form is best, as on every accelerator, it is `weight` itself. */
+ * pictures of x's size: for tc_conv2d() alone, in place of the weight, whose memory it
+ * may take, with a bias. Where the plain form is best, as on every accelerator, it is
+ * `weight` itself. */
 tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stride,
                           int padding);
 /* [B,C,...], [C], [C] -> [B,C,...] */
@@ -242,8 +243,8 @@ tc_tensor *tc_group_norm(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weigh
 /* tc_silu() of tc_group_norm(), in one go. */
 tc_tensor *tc_group_norm_silu(tc_scope *s, tc_tensor *x, int groups, tc_tensor *weight,
                               tc_tensor *bias, double eps);
-/* The first half of tc_linear()'s result times tc_gelu() of the second (Shazeer 2020, "GLU
- * variants improve transformer"). [...,Din], [2*Dout,Din], [2*Dout] -> [...,Dout] */
+/* The first half of tc_linear()'s result times tc_gelu() of the second (Shazeer 2020,
+ * "GLU variants improve transformer"). [...,Din], [2*Dout,Din], [2*Dout] -> [...,Dout] */
 tc_tensor *tc_linear_geglu(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias);
 /* [...,D], [D], [D] -> [...,D] */
 tc_tensor *tc_layer_norm(tc_scope *s, tc_tensor *x, tc_tensor *weight, tc_tensor *bias,

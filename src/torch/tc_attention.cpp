@@ -1,7 +1,7 @@
 // tc_attention.cpp: attention in blocks of queries and keys whose scores stay in a cache,
-// with the softmax of all keys kept up to date from block to block (Milakov and Gimelshein,
-// "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022).
-// Leaves the products to tc_product.cpp.
+// with the softmax of all keys kept up to date from block to block (Milakov and
+// Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
+// "FlashAttention", 2022). Leaves the products to tc_product.cpp.
 #include "tc_attention.hpp"
 #include "tc_product.hpp"
 #include "tc_vector.hpp"
@@ -183,7 +183,8 @@ static void attend(const struct attention &a, struct workspace *w, int64_t head,
     for (int64_t key = 0; key < a.padded; key += a.block)
         take_keys(a, w, rows, key);
     int64_t line = a.heads * a.width, b = head / a.heads, h = head % a.heads;
-    float *y = a.y.mutable_data_ptr<float>() + (b * a.queries + first) * line + h * a.width;
+    float *y =
+        a.y.mutable_data_ptr<float>() + (b * a.queries + first) * line + h * a.width;
     for (int64_t r = 0; r < rows; r++) {
         float factor = 1 / w->sum[r];
         for (int64_t c = 0; c < a.width; c++)

@@ -43,9 +43,9 @@ static bool suits_winograd(const at::Tensor &x, const at::Tensor &weight, int st
            weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0;
 }
 
-// The side of Winograd's tiles for which the weights' form is kept; 0: none. The forms take
-// 16/9 and 4 times the memory of the plain weights, which is paid where they are few, or
-// few for the outputs that they make.
+// The side of Winograd's tiles for which the weights' form is kept; 0: none. The forms
+// take 16/9 and 4 times the memory of the plain weights, which is paid where they are
+// few, or few for the outputs that they make.
 static int64_t winograd_side(const at::Tensor &x, const at::Tensor &weight, int stride,
                              int padding)
 {
@@ -66,8 +66,8 @@ static bool suits_winograd_deep(const at::Tensor &x, const at::Tensor &weight, i
            outputs_of(x, weight, stride, padding) >= 256;
 }
 
-// Weights are plain, [Cout,Cin,k,k], or in Winograd's form, [planes,Cout,Cin], or in panels
-// of a dense layer on windows, [Cout/16,k,k,Cin,16].
+// Weights are plain, [Cout,Cin,k,k], or in Winograd's form, [planes,Cout,Cin], or in
+// panels of a dense layer on windows, [Cout/16,k,k,Cin,16].
 static bool is_winograd(const at::Tensor &weight)
 {
     return weight.dim() == 3;
@@ -104,8 +104,8 @@ tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stri
         if (side > 0)
             transformed = winograd_weights(w, side);
         else if (suits_panels(x->value, w, stride, padding))
-            w = dense_weights(rows_of(w)).view(
-                {-1, w.size(2), w.size(3), w.size(1), PANEL_WIDTH});
+            w = dense_weights(rows_of(w))
+                    .view({-1, w.size(2), w.size(3), w.size(1), PANEL_WIDTH});
     });
     if (!ok)
         return nullptr;
@@ -139,8 +139,8 @@ struct recorded : torch::autograd::Function<recorded> {
 } // namespace
 
 static at::Tensor conv2d_winograd(const at::Tensor &x, const at::Tensor &u,
-                                const std::optional<at::Tensor> &bias, int stride,
-                                int padding)
+                                  const std::optional<at::Tensor> &bias, int stride,
+                                  int padding)
 {
     TORCH_CHECK(bias && stride == 1 && x.dim() == 4 && x.size(1) == u.size(2) &&
                     x.scalar_type() == at::kFloat,

@@ -116,8 +116,8 @@ static at::Tensor forward(const at::Tensor &x, const at::Tensor &panels,
                           const std::optional<at::Tensor> &bias)
 {
     return rows_times(x, panels.const_data_ptr<float>(),
-                 bias ? bias->const_data_ptr<float>() : nullptr,
-                 panels.size(0) * PANEL_WIDTH);
+                      bias ? bias->const_data_ptr<float>() : nullptr,
+                      panels.size(0) * PANEL_WIDTH);
 }
 
 namespace
@@ -184,7 +184,8 @@ at::Tensor dense_geglu(const at::Tensor &x, const at::Tensor &panels,
     const float *a = in.const_data_ptr<float>(), *b = panels.const_data_ptr<float>(),
                 *start = bias.const_data_ptr<float>();
     float *y = out.mutable_data_ptr<float>();
-    auto product = [&](int64_t row, int64_t column, int64_t rows, int64_t some, float *c) {
+    auto product = [&](int64_t row, int64_t column, int64_t rows, int64_t some,
+                       float *c) {
         panels_multiply({.a = a + row * depth,
                          .panels = b + column * depth,
                          .start = start + column,

@@ -1,6 +1,6 @@
 // tc_ops.cpp: making tensors, shapes, arithmetic and layers, each one call into libtorch.
-// Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp, group
-// norms to tc_norm.cpp.
+// Leaves scopes, errors and host copies to tc_core.cpp, convolutions to tc_conv.cpp,
+// group norms to tc_norm.cpp.
 #include "tc_attention.hpp"
 #include "tc_dense.hpp"
 #include "tc_internal.hpp"

@@ -54,8 +54,7 @@ IN_PLACE void multiply_tile(const struct product &p, const float *b, int64_t row
             put(c + r * p.c_line + i * LANE) = sum[r][i];
 }
 
-template <int LANES>
-IN_PLACE void multiply_panel(const struct product &p, int64_t column)
+template <int LANES> IN_PLACE void multiply_panel(const struct product &p, int64_t column)
 {
     const float *b = p.panels + column * p.depth;
     int64_t row = 0;

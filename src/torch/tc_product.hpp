@@ -32,7 +32,8 @@ struct product {
     const float *start;  // null: zeros
     float *c;            // may be start
     int64_t rows, depth, columns;
-    int64_t a_line, start_line, c_line; // from one row to the next; 0: always the same row
+    int64_t a_line, start_line,
+        c_line; // from one row to the next; 0: always the same row
 };
 
 void panels_multiply(const struct product &p);

@@ -150,8 +150,8 @@ IN_PLACE void transform_weights(const float *w, int64_t in, float *u, int64_t co
     }
 }
 
-// The plane of points i and j. Mirrored, they change places along both sides, which is what
-// mirroring the weights does to them.
+// The plane of points i and j. Mirrored, they change places along both sides, which is
+// what mirroring the weights does to them.
 template <int SIDE> IN_PLACE int plane_at(int i, int j, bool mirrored)
 {
     const int *mirror = transform<SIDE>::MIRROR;
@@ -249,8 +249,8 @@ static void find_inputs(const struct winograd &g, int64_t t, const float **d)
     for (int64_t row = top; row < top + n; row++) {
         for (int64_t column = left; column < left + n; column++) {
             bool inside = row >= 0 && row < g.height && column >= 0 && column < g.width;
-            *d++ = inside ? g.x + ((b * g.height + row) * g.width + column) * g.in
-                          : g.zeros;
+            *d++ =
+                inside ? g.x + ((b * g.height + row) * g.width + column) * g.in : g.zeros;
         }
     }
 }
@@ -263,8 +263,9 @@ static void find_outputs(const struct winograd &g, int64_t t, int64_t first, flo
     for (int64_t row = top; row < top + g.side; row++) {
         for (int64_t column = left; column < left + g.side; column++) {
             bool inside = row < g.rows && column < g.columns;
-            *y++ = inside ? g.y + ((b * g.rows + row) * g.columns + column) * g.out + first
-                          : nullptr;
+            *y++ = inside
+                       ? g.y + ((b * g.rows + row) * g.columns + column) * g.out + first
+                       : nullptr;
         }
     }
 }
@@ -358,8 +359,8 @@ static at::Tensor outputs_for(const at::Tensor &x, const struct winograd &g)
 }
 
 // u: planes of panels of [Cin,Cout].
-static at::Tensor convolve(const at::Tensor &input, const at::Tensor &u, const float *bias,
-                           int64_t padding, bool mirrored)
+static at::Tensor convolve(const at::Tensor &input, const at::Tensor &u,
+                           const float *bias, int64_t padding, bool mirrored)
 {
     at::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
     struct winograd g = geometry(x, u.size(1), u.size(0) == MOST_PLANES ? 4 : 2, padding);
@@ -374,15 +375,16 @@ static at::Tensor convolve(const at::Tensor &input, const at::Tensor &u, const f
     int64_t fit = BLOCK_BYTES / (int64_t)sizeof(float) / each;
     int64_t share = (g.tiles + at::get_num_threads() - 1) / at::get_num_threads();
     int64_t block = std::min(share, std::max(fit, BLOCK_TILES));
-    at::parallel_for(0, (g.tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
-        std::unique_ptr<float[]> v(new float[(size_t)(block * each)]);
-        for (int64_t i = begin; i < end; i++) {
-            int64_t first = i * block, count = std::min(block, g.tiles - first);
-            float *m = v.get() + g.planes * count * g.in;
-            take_inputs(g, first, count, v.get(), count * g.in);
-            make_outputs(g, first, count, v.get(), weights, 0, g.out, m);
-        }
-    });
+    at::parallel_for(
+        0, (g.tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+            std::unique_ptr<float[]> v(new float[(size_t)(block * each)]);
+            for (int64_t i = begin; i < end; i++) {
+                int64_t first = i * block, count = std::min(block, g.tiles - first);
+                float *m = v.get() + g.planes * count * g.in;
+                take_inputs(g, first, count, v.get(), count * g.in);
+                make_outputs(g, first, count, v.get(), weights, 0, g.out, m);
+            }
+        });
     return y;
 }
 
@@ -416,8 +418,7 @@ static void convolve_deep(const struct winograd &g, const float *w, int64_t firs
             int64_t o = i * DEEP_CHANNELS, channels = std::min(DEEP_CHANNELS, g.out - o);
             for (int64_t c = 0; c < channels; c += LANE)
                 weights_of(g.side, w + o * 9 * g.in, g.in, u.get(), channels, c);
-            make_outputs(g, first, count, v, u.get(), o, channels,
-                         u.get() + size * g.in);
+            make_outputs(g, first, count, v, u.get(), o, channels, u.get() + size * g.in);
         }
     });
 }
@@ -436,7 +437,7 @@ at::Tensor winograd_conv2d_deep(const at::Tensor &input, const at::Tensor &weigh
     int64_t most = std::min(g.tiles, DEEP_TILES);
     at::Tensor v = at::empty({g.planes, most, g.in}, x.options());
     for (int64_t first = 0; first < g.tiles; first += most)
-        convolve_deep(g, w.const_data_ptr<float>(), first, std::min(most, g.tiles - first),
-                      v.mutable_data_ptr<float>());
+        convolve_deep(g, w.const_data_ptr<float>(), first,
+                      std::min(most, g.tiles - first), v.mutable_data_ptr<float>());
     return y;
 }

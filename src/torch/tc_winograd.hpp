@@ -7,8 +7,9 @@
 #include <optional>
 
 // Weights [Cout,Cin,3,3] in the form that the functions below want, for tiles of as many
-// outputs along a side: of 2, [16,Cout,Cin]; of 4, [36,Cout,Cin], with a bit more than half
-// of the multiplications. Each plane holds the panels (tc_product.hpp) of its transpose.
+// outputs along a side: of 2, [16,Cout,Cin]; of 4, [36,Cout,Cin], with a bit more than
+// half of the multiplications. Each plane holds the panels (tc_product.hpp) of its
+// transpose.
 at::Tensor winograd_weights(const at::Tensor &weight, int64_t side);
 
 // x [B,Cin,H,W], u from winograd_weights(), bias [Cout] -> [B,Cout,H',W'], channels last.

@@ -89,8 +89,9 @@ static bool counts_up(tc_scope *root, tc_tensor *x)
 static void types_and_layouts(void)
 {
     static const enum tc_dtype types[][2] = {
-        {TC_F32, TC_F32}, {TC_F16, TC_F32}, {TC_F32, TC_F16}, {TC_F16, TC_F16},
-        {TC_F64, TC_F32}, {TC_F64, TC_F64}, {TC_F32, TC_F64}, {TC_I64, TC_I64}, {TC_U8, TC_U8},
+        {TC_F32, TC_F32}, {TC_F16, TC_F32}, {TC_F32, TC_F16},
+        {TC_F16, TC_F16}, {TC_F64, TC_F32}, {TC_F64, TC_F64},
+        {TC_F32, TC_F64}, {TC_I64, TC_I64}, {TC_U8, TC_U8},
     };
     const struct tc_shape shapes[] = {
         {.rank = 0},           SHAPE(7),
