@@ -108,8 +108,8 @@ tc_tensor *tc_replace(tc_scope *s, tc_tensor *old, tc_tensor *next);
 
 /* Operations in `s` and in the scopes that are opened below it from now on ask `go_on`
  * before they begin, and fail with what it sets when it returns false. On the CPU
- * gradients ask it, too, before that of each convolution whose weights are packed. It is
- * asked often; NULL: no longer. */
+ * gradients ask it, too, before that of each convolution and dense layer whose weights
+ * are packed. It is asked often; NULL: no longer. */
 void tc_interruptible(tc_scope *s, bool (*go_on)(struct err *e));
 
 /* Says what is going on in `s`, for the sticky error's text: "poster: unet, step 12". */

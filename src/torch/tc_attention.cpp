@@ -17,6 +17,9 @@
 static const int64_t QUERIES = 96, KEYS = 512; // of a block, at most
 static const float NEVER = -std::numeric_limits<float>::infinity();
 
+// Numbers of keys and values that lie in panels at a time: as many as stay in a cache.
+static const int64_t PACKED = 1 << 17;
+
 struct attention {
     const at::Tensor &q, &k, &v; // [B,heads,T or S,D]
     at::Tensor y;                // [B,T,heads,D]
@@ -25,30 +28,24 @@ struct attention {
     int64_t block;  // keys of a block
 };
 
-// What a thread works with: one head's keys and values in panels, and a block of queries.
+// One head's keys and values: panels of [D,block] and of [block,D], for each block.
+struct head {
+    int64_t index; // among those of all pictures
+    float *keys, *values;
+};
+
+// A block of queries.
 struct workspace {
-    int64_t head = -1; // of all pictures
     std::unique_ptr<float[]> memory;
-    float *keys;   // panels of [D,block], for each block
-    float *values; // panels of [block,D], for each block
     float *q;      // [QUERIES,D], divided by sqrt(D)
     float *scores; // [QUERIES,block]
     float *y;      // [QUERIES,D]
-    float *zeros;  // [D]
     float most[QUERIES], sum[QUERIES];
 
     explicit workspace(const struct attention &a)
+        : memory(new float[(size_t)(QUERIES * (2 * a.width + a.block))]), q(memory.get()),
+          scores(q + QUERIES * a.width), y(scores + QUERIES * a.block)
     {
-        int64_t head_size = a.padded * a.width, rows_size = QUERIES * a.width;
-        int64_t size = 2 * head_size + 2 * rows_size + QUERIES * a.block + a.width;
-        memory.reset(new float[(size_t)size]);
-        keys = memory.get();
-        values = keys + head_size;
-        q = values + head_size;
-        y = q + rows_size;
-        scores = y + rows_size;
-        zeros = scores + QUERIES * a.block;
-        std::fill(zeros, zeros + a.width, 0.0f);
     }
 };
 
@@ -69,36 +66,29 @@ static const float *row_of(const at::Tensor &x, int64_t head, int64_t row)
            row * x.stride(2);
 }
 
-// Eight keys from `first` on and their values, of a block of `count` from `start` on.
-EACH_PROCESSOR static void pack_keys(const struct attention &a, struct workspace *w,
-                                     int64_t start, int64_t count, int64_t first)
+// Eight keys from `first` on and their values; behind the last key are zeros.
+EACH_PROCESSOR static void pack_keys(const struct attention &a, const struct head &head,
+                                     int64_t first)
 {
-    float *keys = w->keys + start * a.width, *values = w->values + start * a.width;
+    int64_t start = first / a.block * a.block, within = first - start,
+            count = std::min(a.block, a.padded - start);
+    float *keys = head.keys + start * a.width, *values = head.values + start * a.width;
     const float *k[LANE], *v[LANE];
     for (int i = 0; i < LANE; i++) {
-        bool inside = start + first + i < a.keys;
-        k[i] = inside ? row_of(a.k, w->head, start + first + i) : w->zeros;
-        v[i] = inside ? row_of(a.v, w->head, start + first + i) : w->zeros;
+        bool inside = first + i < a.keys;
+        k[i] = inside ? row_of(a.k, head.index, first + i) : nullptr;
+        v[i] = inside ? row_of(a.v, head.index, first + i) : nullptr;
     }
     for (int64_t c = 0; c < a.width; c += LANE) {
         lane x[LANE];
         for (int i = 0; i < LANE; i++) {
-            x[i] = load(k[i] + c);
-            put(values + panel_place(count, a.width, first + i, c)) = load(v[i] + c);
+            x[i] = k[i] ? load(k[i] + c) : lane{};
+            put(values + panel_place(count, a.width, within + i, c)) =
+                v[i] ? load(v[i] + c) : lane{};
         }
         transpose(x);
         for (int i = 0; i < LANE; i++)
-            put(keys + panel_place(a.width, count, c + i, first)) = x[i];
-    }
-}
-
-static void pack_head(const struct attention &a, int64_t head, struct workspace *w)
-{
-    w->head = head;
-    for (int64_t start = 0; start < a.padded; start += a.block) {
-        int64_t count = std::min(a.block, a.padded - start);
-        for (int64_t first = 0; first < count; first += LANE)
-            pack_keys(a, w, start, count, first);
+            put(keys + panel_place(a.width, count, c + i, within)) = x[i];
     }
 }
 
@@ -137,12 +127,12 @@ EACH_PROCESSOR static void soften(const struct attention &a, struct workspace *w
     }
 }
 
-static void take_keys(const struct attention &a, struct workspace *w, int64_t rows,
-                      int64_t first)
+static void take_keys(const struct attention &a, const struct head &head,
+                      struct workspace *w, int64_t rows, int64_t first)
 {
     int64_t count = std::min(a.block, a.padded - first);
     panels_multiply({.a = w->q,
-                     .panels = w->keys + first * a.width,
+                     .panels = head.keys + first * a.width,
                      .start = nullptr,
                      .c = w->scores,
                      .rows = rows,
@@ -153,7 +143,7 @@ static void take_keys(const struct attention &a, struct workspace *w, int64_t ro
                      .c_line = a.block});
     soften(a, w, rows, first, count);
     panels_multiply({.a = w->scores,
-                     .panels = w->values + first * a.width,
+                     .panels = head.values + first * a.width,
                      .start = w->y,
                      .c = w->y,
                      .rows = rows,
@@ -164,16 +154,14 @@ static void take_keys(const struct attention &a, struct workspace *w, int64_t ro
                      .c_line = a.width});
 }
 
-// The queries from `first` on of one head of one picture.
-static void attend(const struct attention &a, struct workspace *w, int64_t head,
-                   int64_t first)
+// The queries from `first` on of one head.
+static void attend(const struct attention &a, const struct head &head,
+                   struct workspace *w, int64_t first)
 {
     int64_t rows = std::min(QUERIES, a.queries - first);
-    if (w->head != head)
-        pack_head(a, head, w);
     float scale = 1 / std::sqrt((float)a.width);
     for (int64_t r = 0; r < rows; r++) {
-        const float *q = row_of(a.q, head, first + r);
+        const float *q = row_of(a.q, head.index, first + r);
         for (int64_t c = 0; c < a.width; c++)
             w->q[r * a.width + c] = q[c] * scale;
         w->most[r] = NEVER;
@@ -181,14 +169,42 @@ static void attend(const struct attention &a, struct workspace *w, int64_t head,
     }
     std::fill(w->y, w->y + rows * a.width, 0.0f);
     for (int64_t key = 0; key < a.padded; key += a.block)
-        take_keys(a, w, rows, key);
-    int64_t line = a.heads * a.width, b = head / a.heads, h = head % a.heads;
+        take_keys(a, head, w, rows, key);
+    int64_t line = a.heads * a.width, b = head.index / a.heads, h = head.index % a.heads;
     float *y =
         a.y.mutable_data_ptr<float>() + (b * a.queries + first) * line + h * a.width;
     for (int64_t r = 0; r < rows; r++) {
         float factor = 1 / w->sum[r];
         for (int64_t c = 0; c < a.width; c++)
             y[r * line + c] = w->y[r * a.width + c] * factor;
+    }
+}
+
+// Some heads at a time: all threads put their keys and values into panels, then take
+// their queries.
+static void attend_all(const struct attention &a)
+{
+    int64_t all = a.q.size(0) * a.heads, size = 2 * a.padded * a.width,
+            blocks = (a.queries + QUERIES - 1) / QUERIES, eights = a.padded / LANE;
+    int64_t enough = (4 * at::get_num_threads() + blocks - 1) / blocks;
+    int64_t some = std::min(all, std::max(PACKED / size, enough));
+    at::Tensor panels = at::empty({some, size}, a.y.options());
+    for (int64_t first = 0; first < all; first += some) {
+        int64_t count = std::min(some, all - first);
+        float *memory = panels.mutable_data_ptr<float>();
+        auto head = [&](int64_t i) {
+            float *keys = memory + i * size;
+            return (struct head){first + i, keys, keys + size / 2};
+        };
+        at::parallel_for(0, count * eights, 32, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; i++)
+                pack_keys(a, head(i / eights), i % eights * LANE);
+        });
+        at::parallel_for(0, count * blocks, 1, [&](int64_t begin, int64_t end) {
+            struct workspace w(a);
+            for (int64_t i = begin; i < end; i++)
+                attend(a, head(i / blocks), &w, i % blocks * QUERIES);
+        });
     }
 }
 
@@ -207,11 +223,6 @@ at::Tensor attention_rows(const at::Tensor &q, const at::Tensor &k, const at::Te
         .padded = padded,
         .block = std::min(KEYS, padded),
     };
-    int64_t blocks = (a.queries + QUERIES - 1) / QUERIES;
-    at::parallel_for(0, q.size(0) * a.heads * blocks, 1, [&](int64_t begin, int64_t end) {
-        struct workspace w(a);
-        for (int64_t i = begin; i < end; i++)
-            attend(a, &w, i / blocks, i % blocks * QUERIES);
-    });
+    attend_all(a);
     return a.y.permute({0, 2, 1, 3});
 }

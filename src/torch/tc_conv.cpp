@@ -101,11 +101,15 @@ tc_tensor *tc_conv2d_pack(tc_scope *s, tc_tensor *weight, tc_tensor *x, int stri
     bool ok = tc_do(s, "conv2d_pack", {weight, x}, [&] {
         at::Tensor &w = weight->value;
         int64_t side = winograd_side(x->value, w, stride, padding);
-        if (side > 0)
+        if (side > 0) {
             transformed = winograd_weights(w, side);
-        else if (suits_panels(x->value, w, stride, padding))
-            w = dense_weights(rows_of(w))
-                    .view({-1, w.size(2), w.size(3), w.size(1), PANEL_WIDTH});
+        } else if (suits_panels(x->value, w, stride, padding)) {
+            at::Tensor rows = rows_of(w),
+                       panels =
+                           rows.view({-1, w.size(2), w.size(3), w.size(1), PANEL_WIDTH});
+            dense_weights(rows); // the last that may fail: it takes their memory
+            w = panels;
+        }
     });
     if (!ok)
         return nullptr;

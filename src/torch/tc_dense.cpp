@@ -61,7 +61,7 @@ at::Tensor dense_weights(const at::Tensor &weight)
     return all;
 }
 
-// Calls work(row, column, rows, columns) for the blocks of such a result, on all threads.
+// Calls work(row, column, rows, columns) for blocks of [rows,columns], on all threads.
 template <class Work> static void each_block(int64_t rows, int64_t columns, Work work)
 {
     int64_t threads = at::get_num_threads(), bands = (rows + BAND - 1) / BAND,
@@ -81,33 +81,48 @@ template <class Work> static void each_block(int64_t rows, int64_t columns, Work
     });
 }
 
-static c10::DimVector sizes_with(const at::Tensor &x, int64_t last)
+// What the blocks of a layer's result share.
+struct layer {
+    const float *x;      // [rows,in]
+    const float *panels; // of [in,out]
+    const float *bias;   // [out], or null
+    int64_t in;
+};
+
+// Some rows and columns of the result -> c, of lines that far apart
+static void compute(const struct layer &l, int64_t row, int64_t column, int64_t rows,
+                    int64_t columns, float *c, int64_t line)
 {
-    c10::DimVector sizes(x.sizes());
-    sizes.back() = last;
-    return sizes;
+    panels_multiply({.a = l.x + row * l.in,
+                     .panels = l.panels + column * l.in,
+                     .start = l.bias ? l.bias + column : nullptr,
+                     .c = c,
+                     .rows = rows,
+                     .depth = l.in,
+                     .columns = columns,
+                     .a_line = l.in,
+                     .start_line = 0,
+                     .c_line = line});
 }
 
-// x [...,depth] times panels, plus `bias` [columns] or zeros -> [...,columns]
+static at::Tensor empty_like_rows(const at::Tensor &x, int64_t columns)
+{
+    c10::DimVector sizes(x.sizes());
+    sizes.back() = columns;
+    return at::empty(sizes, x.options());
+}
+
+// x [...,in] times panels, plus `bias` [columns] or zeros -> [...,columns]
 static at::Tensor rows_times(const at::Tensor &x, const float *panels, const float *bias,
                              int64_t columns)
 {
-    at::Tensor in = x.contiguous(), out = at::empty(sizes_with(x, columns), x.options());
-    int64_t depth = x.size(-1);
-    const float *a = in.const_data_ptr<float>();
+    at::Tensor rows_in = x.contiguous(), out = empty_like_rows(x, columns);
+    struct layer l = {rows_in.const_data_ptr<float>(), panels, bias, x.size(-1)};
     float *c = out.mutable_data_ptr<float>();
-    each_block(x.numel() / depth, columns,
+    each_block(x.numel() / l.in, columns,
                [&](int64_t row, int64_t column, int64_t rows, int64_t some) {
-                   panels_multiply({.a = a + row * depth,
-                                    .panels = panels + column * depth,
-                                    .start = bias ? bias + column : nullptr,
-                                    .c = c + row * columns + column,
-                                    .rows = rows,
-                                    .depth = depth,
-                                    .columns = some,
-                                    .a_line = depth,
-                                    .start_line = 0,
-                                    .c_line = columns});
+                   compute(l, row, column, rows, some, c + row * columns + column,
+                           columns);
                });
     return out;
 }
@@ -179,31 +194,18 @@ at::Tensor dense_geglu(const at::Tensor &x, const at::Tensor &panels,
                        const at::Tensor &bias)
 {
     check_fits(x, panels);
-    int64_t depth = x.size(-1), inner = panels.size(0) / 2 * PANEL_WIDTH;
-    at::Tensor in = x.contiguous(), out = at::empty(sizes_with(x, inner), x.options());
-    const float *a = in.const_data_ptr<float>(), *b = panels.const_data_ptr<float>(),
-                *start = bias.const_data_ptr<float>();
+    int64_t inner = panels.size(0) / 2 * PANEL_WIDTH;
+    at::Tensor rows_in = x.contiguous(), out = empty_like_rows(x, inner);
+    struct layer l = {rows_in.const_data_ptr<float>(), panels.const_data_ptr<float>(),
+                      bias.const_data_ptr<float>(), x.size(-1)};
     float *y = out.mutable_data_ptr<float>();
-    auto product = [&](int64_t row, int64_t column, int64_t rows, int64_t some,
-                       float *c) {
-        panels_multiply({.a = a + row * depth,
-                         .panels = b + column * depth,
-                         .start = start + column,
-                         .c = c,
-                         .rows = rows,
-                         .depth = depth,
-                         .columns = some,
-                         .a_line = depth,
-                         .start_line = 0,
-                         .c_line = some});
-    };
-    each_block(x.numel() / depth, inner,
+    each_block(x.numel() / l.in, inner,
                [&](int64_t row, int64_t column, int64_t rows, int64_t columns) {
                    float value[BAND * GATED], gate[BAND * GATED];
                    for (int64_t end = column + columns; column < end; column += GATED) {
                        int64_t some = std::min(GATED, end - column);
-                       product(row, column, rows, some, value);
-                       product(row, inner + column, rows, some, gate);
+                       compute(l, row, column, rows, some, value, some);
+                       compute(l, row, inner + column, rows, some, gate, some);
                        apply_gate(value, gate, rows, some, y + row * inner + column,
                                   inner);
                    }
