@@ -9,8 +9,8 @@
 // [depth,8]; the columns are a multiple of 8.
 static const int64_t PANEL_WIDTH = 16;
 
-// As many rows are computed at a time.
-static const int64_t TILE_ROWS = 6;
+// Rows are computed in groups of which this is a multiple.
+static const int64_t TILE_ROWS = 12;
 
 // Where b[row][column] lies among the panels.
 static inline int64_t panel_place(int64_t depth, int64_t columns, int64_t row,
