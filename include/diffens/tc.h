@@ -218,6 +218,9 @@ tc_tensor *tc_quick_gelu(tc_scope *s, tc_tensor *x);      /* x * sigmoid(1.702 x
 tc_tensor *tc_sum(tc_scope *s, tc_tensor *x, int dim);    /* drops the dimension */
 tc_tensor *tc_argmin(tc_scope *s, tc_tensor *x, int dim); /* i64, drops the dimension */
 tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b);
+/* The same without TF32, whatever the root's settings: where nearly equal results must be
+ * told apart. */
+tc_tensor *tc_matmul_precise(tc_scope *s, tc_tensor *a, tc_tensor *b);
 
 /* Layers: fused kernels; NULL bias where there is none */
 

@@ -7,6 +7,7 @@
 #include "models/configs.h"
 #include "models/model_dir.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -107,10 +108,14 @@ static bool check_weights(struct diffuser *d, const struct progress *progress,
     tc_tensor *ids = tc_zeros(s, TC_I64, SHAPE(1, tokens));
     tc_tensor *text = clip_text_forward(s, d->text_network.asked, &d->text, ids, 0);
     bool ok = network_check(&d->text_network, s, progress, e);
+    char last[64]; /* of SD 2.x in one file, which computes all layers but that one */
+    snprintf(last, sizeof last, "encoder.layers.%lld",
+             (long long)d->text.num_hidden_layers);
     network_leave_out(&d->text_network,
                       (const char *const[]){"text_projection", "logit_scale",
                                             "text_model.embeddings.position_ids",
-                                            "embeddings.position_ids", NULL});
+                                            "embeddings.position_ids",
+                                            d->single_file ? last : NULL, NULL});
 
     int64_t side = (int64_t)8 << d->unet.levels;
     tc_tensor *x = tc_zeros(s, TC_F32, SHAPE(1, d->unet.in_channels, side, side));

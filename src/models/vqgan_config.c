@@ -41,6 +41,11 @@ bool vqgan_config_from_tensors(const struct tensor_file *file, const char *path,
     *c = (struct vqgan_config){0};
     const struct tensor_entry *first = NULL, *last = NULL, *out = NULL, *quant = NULL,
                               *codebook = NULL;
+    if (shapes_at(file, "quantize.embed.weight"))
+        return err_set(e, ERR_INPUT,
+                       "%s: quantize.embed.weight: found the codebook of a GumbelVQ, "
+                       "expected quantize.embedding.weight, that of a VQModel",
+                       path);
     if (!shapes_need(file, path, "encoder.conv_in.weight", 4, WHAT, &first, e) ||
         !shapes_need(file, path, "encoder.conv_out.weight", 4, WHAT, &last, e) ||
         !shapes_need(file, path, "decoder.conv_out.weight", 4, WHAT, &out, e) ||

@@ -96,7 +96,7 @@ tc_tensor *vqgan_nearest(tc_scope *up, weights w, const struct vqgan_config *c,
     z = tc_reshape(s, z, SHAPE(1, positions, c->embed_dim));
     e = tc_permute(s, e, SHAPE(1, 0)); /* [D,K] */
     e = tc_reshape(s, e, SHAPE(1, c->embed_dim, c->n_embed));
-    tc_tensor *ze = tc_matmul(s, z, e); /* [1,B*h*w,K] */
+    tc_tensor *ze = tc_matmul_precise(s, z, e); /* [1,B*h*w,K] */
     ze = tc_reshape(s, ze, SHAPE(positions, c->n_embed));
 
     tc_tensor *d = tc_sub(s, squares, tc_scale(s, ze, 2)); /* [B*h*w,K] */

@@ -238,6 +238,8 @@ static const struct {
 } kinds[] = {
     {"model.diffusion_model.input_blocks.0.0.weight", "Stable Diffusion in one file"},
     {"quantize.embedding.weight", "a VQGAN of taming-transformers"},
+    {"quantize.embed.weight",
+     "a GumbelVQ of taming-transformers, which no network here is"},
     {"vision_model.embeddings.patch_embedding.weight", "a CLIP with its image tower"},
     {"text_model.embeddings.token_embedding.weight", "a CLIP text encoder"},
     {"embeddings.token_embedding.weight", "a CLIP text encoder"},

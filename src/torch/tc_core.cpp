@@ -460,11 +460,24 @@ static void describe(char *out, size_t size, const char *operation,
     snprintf(out, size, "%s)", text.c_str());
 }
 
-// The CPU allocator throws a plain c10::Error when memory is out.
+// Not all of libtorch throws an OutOfMemoryError when memory is out: not the CPU's
+// allocator, nor cuBLAS and cuDNN, which then find no way to compute (Conv_v8.cpp) or do
+// not come up.
 static bool is_out_of_memory(const char *text)
 {
-    return strstr(text, "can't allocate memory") || strstr(text, "not enough memory") ||
-           strstr(text, "out of memory") || strstr(text, "ALLOC_FAILED"); // cuBLAS, cuDNN
+    static const char *const signs[] = {
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "ALLOC_FAILED",
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+        "unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm",
+    };
+    for (const char *sign : signs)
+        if (strstr(text, sign))
+            return true;
+    return false;
 }
 
 static void fail_out_of_memory(tc_scope *s, const char *what, const char *text)
@@ -500,6 +513,11 @@ void tc_fail_in_flight(tc_scope *s, const char *operation,
         const char *text = error.what_without_backtrace();
         if (is_out_of_memory(text))
             fail_out_of_memory(s, what, text);
+        else if (strstr(text, "does not have a deterministic implementation"))
+            tc_fail(s, ERR_DEVICE,
+                    "%s: found no deterministic way to compute it on %s, expected one "
+                    "for --deterministic",
+                    what, s->root->device_name);
         else
             tc_fail(s, ERR_BUG, "%s: %s", what, text);
     } catch (const std::bad_alloc &) {

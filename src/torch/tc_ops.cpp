@@ -5,6 +5,7 @@
 #include "tc_dense.hpp"
 #include "tc_internal.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/arange.h>
@@ -228,6 +229,30 @@ tc_tensor *tc_matmul(tc_scope *s, tc_tensor *a, tc_tensor *b)
         tc_count_kernel(s, &tc_work::products, out, a->value.size(-1));
         return out;
     });
+}
+
+namespace
+{
+// No TF32 while it lives.
+struct precise_products {
+    bool allowed = at::globalContext().allowTF32CuBLAS();
+    precise_products()
+    {
+        at::globalContext().setAllowTF32CuBLAS(false);
+    }
+    ~precise_products()
+    {
+        at::globalContext().setAllowTF32CuBLAS(allowed);
+    }
+    precise_products(const precise_products &) = delete;
+    precise_products &operator=(const precise_products &) = delete;
+};
+} // namespace
+
+tc_tensor *tc_matmul_precise(tc_scope *s, tc_tensor *a, tc_tensor *b)
+{
+    precise_products guard;
+    return tc_matmul(s, a, b);
 }
 
 // Layers

@@ -208,6 +208,23 @@ def test_pictures_stay_when_memory_ends(on_device, tiny, tmp_path):
         tmp_path / "alone/images/000_a.png").read_bytes()
 
 
+def test_a_library_that_finds_no_memory_says_so_in_its_own_words(on_device, tiny, tmp_path):
+    well = on_device(*generate(tiny[0], tmp_path / "well"))
+    result = on_device(*generate(tiny[0], tmp_path / "run"),
+                       NO_ENGINE_AT=well.kernels // 2)
+    assert len(result.live_at_empty_cache) > len(well.live_at_empty_cache)
+    numpy.testing.assert_array_equal(tensor(tmp_path / "run"), tensor(tmp_path / "well"))
+
+
+def test_what_is_not_deterministic_is_refused(on_device, critical, tmp_path):
+    """The gradient of a warped crop, on CUDA."""
+    command = ["optimize", "--ensemble", critical, "--epochs", 1, "--augment", "affine",
+               "--out", tmp_path / "run"]
+    on_device(*command)
+    result = on_device(*command, "--deterministic", "--force", status=7)
+    assert "found no deterministic way to compute it on privateuseone" in result.stderr
+
+
 def test_a_broken_device_is_left_alone(on_device, tiny, tmp_path):
     well = on_device(*generate(tiny[0], tmp_path / "well"))
     result = on_device(*generate(tiny[0], tmp_path / "run"), BREAK_AT=well.kernels // 2,
