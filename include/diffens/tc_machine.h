@@ -11,6 +11,10 @@ extern "C" {
  * number of such devices that are there. */
 const char *tc_accelerator(int *count);
 
+/* What libtorch first warned of on this thread since it looked for accelerators, such as a
+ * driver that is too old; "" if nothing. Its warnings are printed nowhere. */
+const char *tc_warning(void);
+
 /* The processor's instructions that libtorch's kernels use: "AVX512". */
 const char *tc_cpu_capability(void);
 

@@ -122,9 +122,10 @@ static void describe_accelerator(const struct findings *f, char *out, size_t siz
         out[0] = '\0';
     else if (f->accelerator)
         snprintf(out, size,
-                 "none: this libtorch is built for %s and finds no %s device; everything "
-                 "runs on the CPU",
-                 f->accelerator, f->accelerator);
+                 "none: this libtorch is built for %s and finds no %s device%s%s; "
+                 "everything runs on the CPU",
+                 f->accelerator, f->accelerator, tc_warning()[0] ? ": " : "",
+                 tc_warning());
     else
         snprintf(out, size,
                  "none: this libtorch is built for the CPU alone; everything runs there");

@@ -3,6 +3,7 @@
 #include "diffens/stages.h"
 
 #include "base/stop.h"
+#include "diffens/tc_machine.h"
 #include "run/record.h"
 #include "stages/animate.h"
 #include "stages/generate.h"
@@ -23,9 +24,11 @@ static tc_scope *open_device(const struct run *run, struct err *e)
     if (!root)
         return NULL;
     bool cpu = tc_is_cpu(root);
+    const char *warning = tc_warning();
     if (cpu && o->device[0] == 'a')
         progress_note(run->progress, NOTE_INFO,
-                      "no accelerator found: computing on the CPU");
+                      "no accelerator found: computing on the CPU%s%s",
+                      warning[0] ? ": " : "", warning);
     const char *dtype = o->dtype != DTYPE_AUTO ? dtypes[o->dtype] : cpu ? "fp32" : "fp16";
     if (record_set_machine(run->record, tc_device(root), dtype, tc_threads(), e))
         return root;

@@ -3,6 +3,7 @@
 #include "tc_internal.hpp"
 
 #include "base/host_memory.h"
+#include "diffens/tc_machine.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -211,7 +212,9 @@ static void device_check(at::Device device)
     }
     auto accelerator = at::accelerator::getAccelerator(false);
     int count = accelerator ? at::accelerator::deviceCount() : 0;
-    TORCH_CHECK(count > 0, "expected cpu, the only device that libtorch finds here");
+    std::string warning = tc_warning();
+    TORCH_CHECK(count > 0, "expected cpu, the only device that libtorch finds here",
+                warning.empty() ? "" : ": ", warning);
     std::string name = c10::DeviceTypeName(*accelerator, true);
     TORCH_CHECK(device.type() == *accelerator, "expected cpu or ", name);
     TORCH_CHECK(device.index() < count, "expected an index below ", count);
@@ -240,6 +243,7 @@ static void root_try_pinned(tc_root *root)
 
 static void root_configure(tc_root *root, const struct tc_settings *settings)
 {
+    tc_hear_warnings();
     root->device = device_choose(settings->device);
     if (!root->device.is_meta())
         device_check(root->device);

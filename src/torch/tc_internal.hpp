@@ -79,6 +79,9 @@ void tc_count_kernel(tc_scope *s, double tc_work::*kind, const at::Tensor &out,
 
 at::ScalarType tc_scalar_type(enum tc_dtype dtype);
 
+// From now on tc_warning() says what libtorch warns of on this thread.
+void tc_hear_warnings();
+
 // Threads that compute on the CPU from now on; 0 leaves libtorch's choice.
 void tc_threads_set(int threads);
 

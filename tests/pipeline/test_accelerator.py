@@ -225,6 +225,14 @@ def test_what_is_not_deterministic_is_refused(on_device, critical, tmp_path):
     assert "found no deterministic way to compute it on privateuseone" in result.stderr
 
 
+def test_a_driver_that_is_too_old_is_named(on_device, tiny, tmp_path):
+    result = on_device(*generate(tiny[0], tmp_path / "run"), NONE=1, status=7)
+    assert "expected cpu, the only device that libtorch finds here: The driver on your " \
+        "system is too old (found version 1)" in result.stderr
+    assert "Warning" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_broken_device_is_left_alone(on_device, tiny, tmp_path):
     well = on_device(*generate(tiny[0], tmp_path / "well"))
     result = on_device(*generate(tiny[0], tmp_path / "run"), BREAK_AT=well.kernels // 2,
