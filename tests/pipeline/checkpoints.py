@@ -2,15 +2,18 @@
 directories, and single files with the names of latent-diffusion, which the functions here
 give back to what diffusers renamed."""
 
-import contextlib
 import json
 import re
-import sys
-import types
+import warnings
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from lightning_fabric.utilities.data import AttributeDict
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ensembles import save_tokenizer
@@ -183,26 +186,69 @@ def single_file(pipeline, kind):
     return {name: value.contiguous() for name, value in state.items()}
 
 
-@contextlib.contextmanager
-def lightning():
-    """A class that pickles under the name of one of Lightning's."""
-    name = "pytorch_lightning.callbacks.model_checkpoint"
-    parts = [".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 2)]
-    modules = {part: types.ModuleType(part) for part in parts}
-    modules[name].ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": name})
-    sys.modules.update(modules)
-    try:
-        yield modules[name].ModelCheckpoint
-    finally:
-        for part in parts:
-            del sys.modules[part]
+# What latent-diffusion and taming-transformers train. Of it only the small tensors, so that
+# the optimizers' states add little to the file of a full-size model.
+TRAINED = ("model.diffusion_model.", "encoder.", "decoder.", "loss.discriminator.")
+MOST_TRAINED = 5000
 
 
-def save_lightning(state, path, **settings):
-    """What Trainer.save_checkpoint() writes around a state dict."""
-    with lightning() as callback:
-        torch.save({"epoch": 4, "global_step": 470000, "pytorch-lightning_version": "1.4.2",
-                    "callbacks": {callback: {"best_model_score": torch.tensor(0.25)}},
-                    "optimizer_states": [{"state": {0: {"exp_avg": torch.randn(5)}}}],
-                    "hyper_parameters": {"checkpoint": callback()}, "lr_schedulers": [],
-                    "state_dict": state}, path, **settings)
+class Training(LightningModule):
+    """Holds a state dict under its own names. A step of training changes none of it: the
+    learning rate warms up from 0."""
+
+    automatic_optimization = False  # as a GAN needs it, whose optimizers are two
+
+    def __init__(self, state, callback, settings):
+        super().__init__()
+        self.save_hyperparameters(ignore="state")
+        for name, value in state.items():
+            *path, last = name.split(".")
+            module = self
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, torch.nn.Module())
+                module = module._modules[part]
+            if name.startswith(TRAINED) and value.numel() <= MOST_TRAINED:
+                module.register_parameter(last, torch.nn.Parameter(value))
+            else:
+                module.register_buffer(last, value)
+
+    def configure_optimizers(self):
+        parts = {False: [], True: []}
+        for name, value in self.named_parameters():
+            parts[name.startswith("loss.")].append(value)
+        optimizers = [torch.optim.AdamW(part, lr=4.5e-6, betas=(0.5, 0.9))
+                      for part in parts.values() if part]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(each, lambda step: step / 10000)
+                            for each in optimizers]
+
+    def training_step(self, batch):
+        loss = sum(value.sum() for value in self.parameters())
+        self.manual_backward(loss)
+        optimizers = self.optimizers()
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            optimizer.step()
+        self.log("loss", loss)
+
+
+class Straight(TorchCheckpointIO):
+    """The same bytes without a copy of the whole file in memory, 8 GB at full size."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        with open(path, "wb") as file:
+            torch.save(checkpoint, file)
+
+
+def save_lightning(state, path):
+    """The checkpoint that Lightning's Trainer writes around a state dict, after a step."""
+    saver = ModelCheckpoint(dirpath=path.parent, filename=path.stem, monitor="loss",
+                            every_n_train_steps=1)
+    settings = AttributeDict(ddconfig={"ch_mult": (1, 2, 4)}, lossconfig=AttributeDict())
+    module = Training(state, ModelCheckpoint(monitor="loss"), settings)
+    with warnings.catch_warnings(action="ignore"): # of few steps, of a folder that exists
+        trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=[saver], logger=False,
+                          enable_progress_bar=False, enable_model_summary=False,
+                          plugins=[Straight(), LightningEnvironment()],
+                          default_root_dir=path.parent)
+        trainer.fit(module, [0])
+    assert saver.best_model_path == str(path)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from diffusers.loaders import single_file_utils
 from safetensors.torch import load_file, save_file
 
@@ -78,6 +79,18 @@ def test_single_files(model, original, draw, tmp_path, form):
     assert (tmp_path / "run/images.npy").read_bytes() == original
     assert ("ModelCheckpoint" in result.stderr) == (form == "lightning.ckpt")
     assert (tmp_path / f"run/images/000_{path.stem}.png").exists()
+
+
+def test_training_checkpoints_are_whole(model, tmp_path):
+    """What Lightning wrote beside the weights is there, and the weights are ours."""
+    c.save_lightning(model[1], tmp_path / "x.ckpt")
+    found = torch.load(tmp_path / "x.ckpt", weights_only=False)
+    assert found["state_dict"].keys() == model[1].keys()
+    assert all(torch.equal(found["state_dict"][name], value) for name, value in model[1].items())
+    assert len(found["optimizer_states"][0]["state"]) > 100
+    assert any("ModelCheckpoint" in key for key in found["callbacks"])
+    assert found["loops"] and found["lr_schedulers"] and found["global_step"] == 1
+    assert type(found["hyper_parameters"]["settings"]).__name__ == "AttributeDict"
 
 
 def test_single_files_are_looked_at(model, diffens, tmp_path):
@@ -179,6 +192,29 @@ def test_half_precision_variants(model, draw, tmp_path):
             (tmp_path / "run-safetensors/images.npy").read_bytes())
 
 
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_directories_in_shards(model, original, draw, tmp_path, variant):
+    """save_pretrained() with small shards, for which it also writes an index."""
+    if model[2] == "v2":
+        pytest.skip("once is enough")
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        model[0] / "directory", dtype=torch.float16 if variant else torch.float32)
+    expected = original
+    if variant:
+        pipeline.save_pretrained(tmp_path / "whole", variant=variant)
+        draw(model[0], tmp_path / "run-whole", model=tmp_path / "whole")
+        expected = (tmp_path / "run-whole/images.npy").read_bytes()
+        assert expected != original
+    pipeline.save_pretrained(tmp_path / "shards", variant=variant, max_shard_size="100KB")
+    for name in UNET, VAE, TEXT:
+        index = "index.fp16.json" if variant else "index.json"
+        assert (tmp_path / f"shards/{name}.safetensors.{index}").exists()
+        shards = list((tmp_path / "shards").glob(f"{name}*.safetensors"))
+        assert len(shards) > 1 and all("-of-0" in shard.name for shard in shards)
+    draw(model[0], tmp_path / "run", model=tmp_path / "shards")
+    assert (tmp_path / "run/images.npy").read_bytes() == expected
+
+
 def without(prefix):
     return lambda state: {k: v for k, v in state.items() if not k.startswith(prefix)}
 
@@ -264,8 +300,9 @@ def test_vqgan_and_critics_as_published(diffens, tmp_path):
     expected = optimize(plain, tmp_path / "run-plain")
 
     (published / "vqgan").mkdir(parents=True)
-    discriminator = {f"loss.discriminator.main.{i}.weight": torch.randn(4, 3, 4, 4)
-                     for i in range(3)}
+    seeded = torch.Generator().manual_seed(47)
+    discriminator = {f"loss.discriminator.main.{i}.weight":
+                     torch.randn(4, 3, 4, 4, generator=seeded) for i in range(3)}
     c.save_lightning(model.state_dict() | discriminator, published / "vqgan/last.ckpt")
     shutil.copytree(plain / "clip", published / "clip")
     as_bin(published, "clip/model", bin_name="clip/pytorch_model")

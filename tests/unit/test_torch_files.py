@@ -116,6 +116,37 @@ def test_untyped_storages(tmp_path):
     assert driver("tensors", path)[0]["a"][:2] == ["F16", [4, 6]]
 
 
+def old_tensor():
+    """What PyTorch 0.1 called for a view in the middle of a storage of 12."""
+    return f.called("torch._utils", "_rebuild_tensor", f.storage(more=b"N"), f.integer(3),
+                    f.tuple_of(f.integer(3), f.integer(2)),
+                    f.tuple_of(f.integer(1), f.integer(4)))
+
+
+NO_HOOKS = f.called("collections", "OrderedDict")
+OLD_TENSORS = {
+    "alone": old_tensor(),
+    "new object": b"ctorch.nn.parameter\nParameter\n" + f.tuple_of(old_tensor()) + b"\x81" +
+                  f.tuple_of(b"\x88", b"\x89", NO_HOOKS) + b"b",
+    "called": f.called("torch.nn.parameter", "Parameter", old_tensor(), b"\x89"),
+    "_rebuild_parameter": f.called("torch._utils", "_rebuild_parameter", old_tensor(), b"\x88",
+                                   NO_HOOKS),
+}
+
+
+@pytest.mark.parametrize("name", OLD_TENSORS)
+def test_tensors_of_the_past(tmp_path, name):
+    """torchvision's first files: _rebuild_tensor() with 4 arguments, often in a Parameter."""
+    path = tmp_path / "vgg16-397923af.pth"
+    path.write_bytes(f.legacy(f.dict_of(a=OLD_TENSORS[name]),
+                              data=np.arange(12, dtype="<f4").tobytes()))
+    loaded = torch.load(path)
+    assert loaded["a"].tolist() == [[3, 7], [4, 8], [5, 9]]
+    assert isinstance(loaded["a"], torch.nn.Parameter) == (name != "alone")
+    assert driver("tensors", path) == [contiguous(loaded)]
+    assert driver("globals", path) == [""]
+
+
 def lightning_module(monkeypatch):
     """A class that pickles under the name that Lightning's callbacks have."""
     name = "pytorch_lightning.callbacks.model_checkpoint"
@@ -227,6 +258,9 @@ BAD = {
                       ['tensor "a"', "0 arguments"]),
     "E23 kinds": (f.checkpoint(f.dict_of(a=f.called("torch._utils", "_rebuild_tensor_v2", b"N",
                                                     b"N", b"N", b"N"))), ['tensor "a"', "None"]),
+    "E23 arguments of the past": (f.legacy(f.dict_of(a=f.called(
+        "torch._utils", "_rebuild_tensor", f.storage(), f.integer(0), b")"))),
+        ['tensor "a"', "3 arguments"]),
     "E23 sizes": (f.checkpoint(f.dict_of(a=f.called(
         "torch._utils", "_rebuild_tensor_v2", f.storage(), f.integer(0), b"N", b")"))),
         ['tensor "a": size: found None, expected integers']),
