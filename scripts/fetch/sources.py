@@ -46,6 +46,9 @@ DIFFUSER_EXTRAS = ["tokenizer/special_tokens_map.json", "tokenizer/tokenizer_con
 DIFFUSER_WEIGHTS = {"text_encoder": ["model", "pytorch_model"],
                     "unet": ["diffusion_pytorch_model"], "vae": ["diffusion_pytorch_model"]}
 
+# The start of what it is, as torchvision has it in the file's name.
+VGG_SHA256 = "397923af"
+
 # The published heads of LPIPS 0.1 for VGG, as the lpips package of PyPI carries them;
 # taming-transformers checks the same file by its MD5.
 HEADS_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
@@ -139,12 +142,11 @@ def items(client, names, half):
         elif name == "clip":
             found += clip(client, half)
         elif name == "vqgan":
-            share = f"{base('DIFFENS_TAMING_URL')}/files/?p="
-            found += [plain(client, f"vqgan/{file}", share + f"%2F{folder}%2F{file}&dl=1")
-                      for folder, file in (("configs", "model.yaml"), ("ckpts", "last.ckpt"))]
+            found.append(plain(client, "vqgan/last.ckpt", f"{base('DIFFENS_TAMING_URL')}/files/"
+                                                          "?p=%2Fckpts%2Flast.ckpt&dl=1"))
         else:
             found += [plain(client, "lpips/vgg16.pth",
-                            f"{base('DIFFENS_VGG_URL')}/vgg16-397923af.pth", "397923af"),
+                            f"{base('DIFFENS_VGG_URL')}/vgg16-397923af.pth", VGG_SHA256),
                       plain(client, "lpips/lpips.pth", f"{base('DIFFENS_LPIPS_URL')}/vgg.pth",
                             HEADS_SHA256)]
     return found

@@ -12,7 +12,12 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from ensembles import TINY_CLIP, save_diffuser, save_vqgan
 from hub import COMMIT, Hub, Server
+from perceptual_references import NARROW, build_clip, build_lpips, save_clip, save_perceptual
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -52,7 +57,6 @@ class World:
                             "pytorch_model.bin": noise("clip", 5000)})
         self.plain.files |= {
             "/taming/files/?p=/ckpts/last.ckpt&dl=1": noise("ckpt", 9000),
-            "/taming/files/?p=/configs/model.yaml&dl=1": b"model:",
             "/vgg/vgg16-397923af.pth": noise("vgg", 4000), "/lpips/vgg.pth": noise("heads", 700)}
 
     def run(self, *arguments, status=0, token=None, **settings):
@@ -104,8 +108,8 @@ def test_layout_and_checksums(world):
                                                                f"sd15/{UNET}"]
     assert "openjourney/text_encoder/pytorch_model.bin" in names
     assert len([n for n in names if n.startswith("ghibli/unet")]) == 4
-    assert {"clip/pytorch_model.bin", "vqgan/last.ckpt", "vqgan/model.yaml",
-            "ensemble.json"} <= set(names)
+    assert {"clip/pytorch_model.bin", "ensemble.json"} <= set(names)
+    assert [n for n in names if n.startswith("vqgan")] == ["vqgan/last.ckpt"]
     assert not [n for n in names if "safety" in n or "README" in n or "partial" in n]
     assert (world.folder / "sd15" / UNET).read_bytes() == world.file(UNET)
     sums = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=world.folder,
@@ -119,6 +123,80 @@ def test_half_precision_where_there_is_some(world):
     world.run("paper", "--only", "sd15", "--fp16")
     assert "sd15/unet/diffusion_pytorch_model.fp16.safetensors" in below(world.folder)
     assert "sd15/vae/diffusion_pytorch_model.safetensors" in below(world.folder)
+
+
+def files_of(folder):
+    return {name: (folder / name).read_bytes() for name in below(folder)}
+
+
+def as_pickles(folder):
+    """Every .safetensors as the .bin that older repositories hold."""
+    for path in folder.rglob("*.safetensors"):
+        stem = "pytorch_model" if path.stem == "model" else path.stem
+        torch.save(load_file(path), path.with_name(stem + ".bin"))
+        path.unlink()
+
+
+def fill_with_networks(world, folder):
+    """Tiny networks in the place of the published ones, as the reference packages save
+    them; returns the hashes of the files whose own are pinned."""
+    for i, repository in enumerate((SD15, "prompthero/openjourney",
+                                    "nitrosocke/Ghibli-Diffusion")):
+        save_diffuser(folder / str(i), seed=100 * i)
+        if i == 1:
+            as_pickles(folder / str(i))
+        world.hub.add(repository, files_of(folder / str(i)))
+    save_clip(folder / "clip", build_clip(TINY_CLIP), mean=[0.5, 0.45, 0.4],
+              std=[0.27, 0.26, 0.28])
+    as_pickles(folder / "clip")
+    world.hub.add(CLIP, files_of(folder / "clip"))
+    vqgan = save_vqgan(folder / "vqgan").state_dict()
+    torch.save({"epoch": 12, "global_step": 470000, "state_dict": vqgan |
+                {"loss.discriminator.main.0.bias": torch.zeros(64)}}, folder / "last.ckpt")
+    save_perceptual(folder / "lpips", build_lpips(NARROW, seed=43))
+    vgg = load_file(folder / "lpips/vgg16.safetensors")
+    torch.save(vgg | {"classifier.0.bias": torch.zeros(8)}, folder / "vgg16.pth")
+    torch.save(load_file(folder / "lpips/lpips.safetensors"), folder / "vgg.pth")
+    places = {"/taming/files/?p=/ckpts/last.ckpt&dl=1": "last.ckpt",
+              "/vgg/vgg16-397923af.pth": "vgg16.pth", "/lpips/vgg.pth": "vgg.pth"}
+    world.plain.files |= {p: (folder / name).read_bytes() for p, name in places.items()}
+    return {pin: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for pin, name in (("VGG_SHA256", "vgg16.pth"), ("HEADS_SHA256", "vgg.pth"))}
+
+
+# fetch-models with other hashes pinned, which it lets no user do.
+PINNED = """import json, os, runpy, sys
+sys.argv, pins = sys.argv[2:], json.loads(sys.argv[1])
+sys.path.insert(0, os.path.dirname(sys.argv[0]) + "/fetch")
+import sources
+for name in pins:
+    assert getattr(sources, name)
+    setattr(sources, name, pins[name])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_what_is_fetched_loads(world, build, tmp_path):
+    pins = fill_with_networks(world, tmp_path / "published")
+    python, *command = world.command("paper")
+    command[0] = str(command[0])
+    fetched = subprocess.run([python, "-c", PINNED, json.dumps(pins), *command], text=True,
+                             env=world.environment(), capture_output=True, timeout=300)
+    assert fetched.returncode == 0, fetched.stderr
+    assert f"{world.folder}: complete" in fetched.stdout
+    checked = subprocess.run([build / "diffens", "models", "check", world.folder, "--json"],
+                             text=True, capture_output=True, timeout=300)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    found = json.loads(checked.stdout)
+    assert found["complete"] and not found["problems"]
+    sums = (world.folder / "SHA256SUMS").read_text().splitlines()
+    assert found["checksums"] == len(sums) == len(below(world.folder)) - 3
+    drawn = subprocess.run([build / "diffens", "optimize", "--ensemble", world.folder /
+                            "ensemble.json", "--size", "64x64", "--vq-size", "64x64",
+                            "--steps", "1", "--epochs", "1", "--crops", "1x1", "--device",
+                            "cpu", "-q", "--out", tmp_path / "run"], text=True,
+                           capture_output=True, timeout=300)
+    assert drawn.returncode == 0, drawn.stderr
 
 
 def test_a_second_run_fetches_nothing(world):
