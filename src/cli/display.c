@@ -3,10 +3,13 @@
 #include "cli/display.h"
 
 #include "base/str.h"
+#include "cli/output.h"
 #include "cli/progress_text.h"
+#include "cli/run_log.h"
 #include "io/json_write.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LINE_SECONDS 10
@@ -20,38 +23,6 @@ static double seconds_since(const struct timespec *then)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)(now.tv_sec - then->tv_sec) +
            (double)(now.tv_nsec - then->tv_nsec) / 1e9;
-}
-
-static bool log_line(FILE *log, const char *line)
-{
-    char stamp[32];
-    struct tm local;
-    time_t now = time(NULL);
-    localtime_r(&now, &local);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S%z", &local);
-    return fprintf(log, "%s %s\n", stamp, line) >= 0 && fflush(log) == 0;
-}
-
-static void write_log(struct display *d, const char *line)
-{
-    if (d->log && !log_line(d->log, line) && !d->log_errno)
-        d->log_errno = errno;
-}
-
-static bool wants_log(const struct options *o)
-{
-    return o->log && !o->print_config && !o->dry_run;
-}
-
-/* What ended the run comes when the log is closed; that it cannot be written there does
- * not matter any more. */
-static void log_end(const struct options *o, const char *text)
-{
-    FILE *log = wants_log(o) ? fopen(o->log, "ae") : NULL;
-    if (log) {
-        log_line(log, text);
-        fclose(log);
-    }
 }
 
 /* Notes */
@@ -91,7 +62,7 @@ static void on_note(void *user, enum note_level level, const char *line)
         (!d->options->quiet && (level == NOTE_INFO || d->options->verbose)))
         show_note(d, level, line);
     str_addf(&text, "diffens: %s%s", level == NOTE_WARNING ? "warning: " : "", line);
-    write_log(d, str_text(&text));
+    run_log_line(str_text(&text));
     str_free(&text);
 }
 
@@ -115,7 +86,7 @@ static void write_lines(struct display *d, const struct progress_at *at)
     struct str line = {0}, json = {0};
     str_add(&line, "diffens: ");
     progress_add_plain(&line, at, &d->pace);
-    write_log(d, str_text(&line));
+    run_log_line(str_text(&line));
     if (d->mode == PROGRESS_PLAIN)
         fprintf(stderr, "%s\n", str_text(&line));
     if (d->mode == PROGRESS_JSON) {
@@ -148,7 +119,7 @@ static void on_place(void *user, const struct progress_at *at)
 void display_result(struct display *d, const char *text)
 {
     terminal_clear(&d->terminal);
-    if ((fputs(text, stdout) < 0 || fflush(stdout) != 0) && !d->results_errno)
+    if (!output_write(text, strlen(text)) && !d->results_errno)
         d->results_errno = errno;
 }
 
@@ -168,7 +139,7 @@ void display_error(const struct options *o, const struct err *e)
     const char *kind = e->code == ERR_STOPPED ? "stopped" : "error";
     str_addf(&out, "diffens: %s: %s%s%s", kind, e->message, e->hint[0] ? "; " : "",
              e->hint);
-    log_end(o, str_text(&out));
+    run_log_line(str_text(&out));
     str_clear(&out);
     if (o->progress != PROGRESS_JSON) {
         fprintf(stderr, "diffens: %s: %s\n", kind, e->message);
@@ -206,25 +177,18 @@ bool display_open(struct display *d, const struct options *o, struct err *e)
     terminal_open(&d->terminal);
     d->mode = choose_mode(d);
     clock_gettime(CLOCK_MONOTONIC, &d->started);
-    if (!wants_log(o))
-        return true;
-    d->log = fopen(o->log, "ae");
-    if (!d->log)
-        return err_set(e, ERR_OUTPUT, "%s: cannot write: %s", STR_SHOW(o->log),
-                       strerror(errno));
-    return true;
+    return run_log_open(o, e);
 }
 
 bool display_close(struct display *d, struct err *e)
 {
     terminal_clear(&d->terminal);
-    if (d->log && fclose(d->log) != 0 && !d->log_errno)
-        d->log_errno = errno;
+    int log_errno = d->options ? run_log_errno() : 0;
     if (d->results_errno)
         return err_set(e, ERR_OUTPUT, "standard output: cannot write: %s",
                        strerror(d->results_errno));
-    if (d->log_errno)
+    if (log_errno)
         return err_set(e, ERR_OUTPUT, "%s: cannot write: %s", STR_SHOW(d->options->log),
-                       strerror(d->log_errno));
+                       strerror(log_errno));
     return true;
 }

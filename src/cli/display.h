@@ -9,7 +9,6 @@
 #include "diffens/options.h"
 #include "diffens/progress.h"
 
-#include <stdio.h>
 #include <time.h>
 
 /* Start from `{0}`; must not move while it is open. */
@@ -18,28 +17,26 @@ struct display {
     struct progress progress; /* hand this to the stages */
     enum progress_mode mode;  /* what --progress comes to: never PROGRESS_AUTO */
     struct terminal terminal;
-    FILE *log; /* NULL: none */
     struct timespec started;
     struct pace pace;
     double shown,
         shown_part;    /* when a line was written last, and the stage's part then */
     double drawn;      /* when the bar was */
     int results_errno; /* of the first result that could not be written */
-    int log_errno;
 };
 
-/* Opens the log, where one is asked for. ERR_OUTPUT. */
+/* Opens the log, where one is asked for. ERR_USAGE, ERR_OUTPUT. */
 bool display_open(struct display *d, const struct options *o, struct err *e);
 
-/* Takes the bar away and closes the log. ERR_OUTPUT where standard output or the log
- * could not take everything; the run itself goes on in that case. Accepts a zeroed
- * object. */
+/* Takes the bar away. ERR_OUTPUT where standard output or the log could not take
+ * everything; the run itself goes on in that case. Accepts a zeroed object. */
 bool display_close(struct display *d, struct err *e);
 
 /* Writes to standard output; failures are reported by display_close(). */
 void display_result(struct display *d, const char *text);
 
-/* Writes the error that ends the program to standard error, as --progress wants it. */
+/* Writes the error that ends the program to standard error, as --progress wants it, and
+ * to the log, if it was opened. */
 void display_error(const struct options *o, const struct err *e);
 
 #endif

@@ -3,6 +3,7 @@
 #include "cli/help.h"
 
 #include "cli/option_table.h"
+#include "cli/output.h"
 #include "cli/pages.h"
 #include "diffens/tc.h"
 
@@ -203,10 +204,8 @@ bool help_print(const struct str *text, struct err *e)
 {
     if (text->failed)
         return err_set(e, ERR_MEMORY, "help: out of memory");
-    errno = 0;
-    fwrite(str_text(text), 1, text->size, stdout);
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if (!output_write(str_text(text), text->size))
         return err_set(e, ERR_OUTPUT, "standard output: cannot write: %s",
-                       strerror(errno ? errno : EIO));
+                       strerror(errno));
     return true;
 }

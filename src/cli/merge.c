@@ -155,7 +155,8 @@ bool command_merge(const struct options *o, struct err *e)
     bool ok =
         (o->out || err_set(e, ERR_USAGE, "merge: found no --out, expected --out DIR")) &&
         out_check_shards(o, e) && display_open(&display, o, e) &&
-        shards_open(&shards, o->operands, o->operand_count, may_change, e) &&
+        shards_open(&shards, o->operands, o->operand_count, may_change, &display.progress,
+                    e) &&
         merge_shards(o, &shards, &display, e);
     shards_close(&shards);
     return display_close(&display, e) && ok;

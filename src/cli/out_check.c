@@ -1,12 +1,14 @@
-/* out_check.c: compares --out with what a command reads. Leaves removing what a run made
- * to run/former.h. */
+/* out_check.c: compares --out and --log with what a command reads. Leaves removing what a
+ * run made to run/former.h. */
 #include "cli/out_check.h"
 
+#include "base/str.h"
 #include "run/former.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool is_at(const char *path, const struct stat *place)
 {
@@ -89,4 +91,65 @@ bool out_check_shards(const struct options *o, struct err *e)
                            "--out: found a directory that is to be merged, expected "
                            "another");
     return true;
+}
+
+/* The log */
+
+static bool fail_log(struct err *e, const char *option)
+{
+    return err_set(e, ERR_USAGE,
+                   "--log: found the file that --%s reads, expected another", option);
+}
+
+static bool is_ensemble(const char *given, const struct stat *log)
+{
+    char *file = given ? str_path(given, "ensemble.json") : NULL;
+    bool is = given && (is_at(given, log) || (file && is_at(file, log)));
+    free(file);
+    return is;
+}
+
+/* Runs give no file such a name. */
+static bool is_named_log(const char *path)
+{
+    size_t size = strlen(path);
+    return size >= 4 && strcmp(path + size - 4, ".log") == 0;
+}
+
+static bool check_log_outside(const char *log, const char *directory, const char *word,
+                              struct err *e)
+{
+    struct stat place;
+    if (!directory || stat(directory, &place) != 0 || !S_ISDIR(place.st_mode))
+        return true;
+    char *real = realpath(log, NULL);
+    bool ok = !real || is_named_log(real) || !name_inside(real, &place);
+    free(real);
+    if (ok)
+        return true;
+    err_set(e, ERR_USAGE,
+            "--log: found a file in the directory %s, expected another place", word);
+    return err_hint(e, "a name that ends in .log may be there");
+}
+
+bool out_check_log(const struct options *o, const struct stat *log, struct err *e)
+{
+    const char *const files[][2] = {{"images", o->images},
+                                    {"prompts", o->prompts},
+                                    {"config", o->config},
+                                    {"seed", o->optimize.seed}};
+    struct stat input;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i][1] && is_at(files[i][1], log))
+            return fail_log(e, files[i][0]);
+    if (o->prompts && strcmp(o->prompts, "-") == 0 && fstat(STDIN_FILENO, &input) == 0 &&
+        input.st_dev == log->st_dev && input.st_ino == log->st_ino)
+        return fail_log(e, "prompts");
+    if (is_ensemble(o->ensemble, log))
+        return fail_log(e, "ensemble");
+    bool ok = check_log_outside(o->log, o->out, "of --out", e) &&
+              check_log_outside(o->log, o->images, "of --images", e);
+    for (int i = 0; ok && i < o->operand_count; i++)
+        ok = check_log_outside(o->log, o->operands[i], "of a run", e);
+    return ok;
 }

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More than any number of columns and names of models need; the end and a NUL with it. */
+enum { LINE_ROOM = 64 * 1024 + 2 };
+
 static bool no_memory(struct err *e)
 {
     return err_set(e, ERR_MEMORY, "no host memory for a table of losses");
@@ -101,17 +104,28 @@ static void add_row(struct loss_table *t, struct pending *p, const double *row)
         halve(t, p);
 }
 
+/* Ends the line; false where it does not fit. What follows a NUL is left out. */
+static bool cut_line(char *line, int64_t number, struct err *e)
+{
+    size_t size = strcspn(line, "\r\n");
+    if (size == LINE_ROOM - 1)
+        return err_set(e, ERR_INPUT,
+                       "line %lld: found more than %d bytes, expected at most that",
+                       (long long)number, LINE_ROOM - 2);
+    line[size] = '\0';
+    return true;
+}
+
 static bool read_lines(struct loss_table *t, FILE *file, struct err *e)
 {
     struct pending p = {.stride = 1};
     double row[LOSS_TABLE_COLUMNS];
-    char *line = NULL;
-    size_t room = 0;
-    bool ok = true;
-    for (bool first = true; ok && getline(&line, &room, file) > 0; first = false) {
-        line[strcspn(line, "\r\n")] = '\0';
-        ok = first ? read_header(t, line, e) : read_row(t, line, row, e);
-        if (ok && !first)
+    char *line = malloc(LINE_ROOM);
+    bool ok = line || no_memory(e);
+    for (int64_t n = 1; ok && fgets(line, LINE_ROOM, file); n++) {
+        ok = cut_line(line, n, e) &&
+             (n == 1 ? read_header(t, line, e) : read_row(t, line, row, e));
+        if (ok && n > 1)
             add_row(t, &p, row);
     }
     if (ok && p.count > 0)

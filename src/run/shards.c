@@ -178,6 +178,41 @@ static bool check_same(const struct shards *s, int i,
     return ok && check_weights(s, i, e);
 }
 
+/* The same machine */
+
+static void add_change(struct str *changes, const struct json *found,
+                       const struct json *expected, const char *key)
+{
+    const struct json *a = json_get(found, key), *b = json_get(expected, key);
+    if (a && b && a->kind == JSON_STRING && b->kind == JSON_STRING &&
+        strcmp(a->text, b->text) != 0)
+        str_addf(changes, "%s%s: found %s, expected %s", changes->size ? "; " : "", key,
+                 STR_SHOW(a->text), STR_SHOW(b->text));
+}
+
+static bool check_machine(const struct shards *s, int i, const struct progress *progress,
+                          struct err *e)
+{
+    static const char *const keys[] = {"libtorch", "device", "dtype"};
+    const struct json *options = json_get(shards_record(s), "options");
+    const struct json *exact = options ? json_get(options, "deterministic") : NULL;
+    const char *own = s->of[i].directory, *first = s->of[0].directory;
+    struct str changes = {0};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        add_change(&changes, s->of[i].run.record.root, shards_record(s), keys[k]);
+    bool ok = !changes.size || !exact || exact->kind != JSON_BOOL || !exact->truth;
+    if (!ok)
+        err_set(e, ERR_INPUT,
+                "%s: found a run of another machine than in %s, expected the same with "
+                "--deterministic: %s",
+                STR_SHOW(own), STR_SHOW(first), str_text(&changes));
+    else if (changes.size)
+        progress_note(progress, NOTE_WARNING, "%s: bits may differ from those of %s: %s",
+                      STR_SHOW(own), STR_SHOW(first), str_text(&changes));
+    str_free(&changes);
+    return ok;
+}
+
 /* Cells stand as plan.h says: parents of each case, then results of each case. */
 static bool check_cells(struct shards *s, int i, struct err *e)
 {
@@ -209,7 +244,8 @@ static bool check_cells(struct shards *s, int i, struct err *e)
 }
 
 bool shards_open(struct shards *s, const char *const *directories, int count,
-                 bool (*may_change)(const char *option), struct err *e)
+                 bool (*may_change)(const char *option), const struct progress *progress,
+                 struct err *e)
 {
     const struct json *models;
     bool ok =
@@ -218,7 +254,8 @@ bool shards_open(struct shards *s, const char *const *directories, int count,
     if (ok)
         s->models = (int)models->size;
     for (int i = 0; ok && i < s->count; i++)
-        ok = check_same(s, i, may_change, e) && check_cells(s, i, e);
+        ok = check_same(s, i, may_change, e) && check_machine(s, i, progress, e) &&
+             check_cells(s, i, e);
     if (!ok)
         shards_close(s);
     return ok;

@@ -5,6 +5,7 @@
 #define DIFFENS_RUN_SHARDS_H
 
 #include "diffens/options.h"
+#include "diffens/progress.h"
 #include "run/former.h"
 
 struct shard {
@@ -25,9 +26,11 @@ struct shards {
 };
 
 /* Reads and checks them. `directories` outlive the object; `may_change` says which
- * options may differ between them, --shard apart. ERR_INPUT names directory and field. */
+ * options may differ between them, --shard apart. ERR_INPUT names directory and field.
+ * Other machines are noted, and with --deterministic refused. */
 bool shards_open(struct shards *s, const char *const *directories, int count,
-                 bool (*may_change)(const char *option), struct err *e);
+                 bool (*may_change)(const char *option), const struct progress *progress,
+                 struct err *e);
 
 /* The record of the first shard. */
 const struct json *shards_record(const struct shards *s);

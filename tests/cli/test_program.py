@@ -1,5 +1,6 @@
 """The program from outside: exit status, what goes to which stream."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -60,6 +61,103 @@ def test_the_log_has_what_ended_the_run(tmp_path):
     result = diffens("generate", "--prompt", "x", "--models", "nobody", "--log", log)
     assert result.returncode == 2
     assert log.read_text().count("diffens: error: ") == 1 and "nobody" in log.read_text()
+
+
+DEMO = ROOT / "models/demo/ensemble.json"
+NOBODY = ["--models", "nobody", "--ensemble", DEMO]  # ends once the log is open
+
+
+def test_a_log_in_a_pipe_needs_a_reader(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    alone = diffens("generate", "--prompt", "x", *NOBODY, "--log", tmp_path / "pipe")
+    assert alone.returncode == 4
+    assert "pipe: found a pipe that nobody reads, expected a reader" in alone.stderr
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    read = diffens("generate", "--prompt", "x", *NOBODY, "--log", tmp_path / "pipe")
+    assert read.returncode == 2 and b"diffens: error: " in os.read(reader, 4096)
+    os.close(reader)
+    terminal = diffens("generate", "--prompt", "x", *NOBODY, "--log", "/dev/null")
+    assert terminal.returncode == 2
+
+
+def test_a_log_whose_reader_leaves(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    command = [BUILD / "diffens", "generate", "--prompts", "-", "--log", tmp_path / "pipe"]
+    run = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                           env=os.environ | {"DIFFENS_ENSEMBLE": str(DEMO)})
+    try:
+        os.set_blocking(reader, True)
+        while not (note := os.read(reader, 4096)):
+            time.sleep(0.05)
+        assert b"ensemble" in note
+        os.close(reader)
+        _, shown = run.communicate(b"", timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode in (3, 4) and b"diffens: error: " in shown
+
+
+@pytest.mark.parametrize("option", ["prompts", "config", "ensemble", "seed", "images"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_log_is_not_what_is_read(tmp_path, option, there):
+    file = tmp_path / "read"
+    if there and option == "config":
+        file.write_text('{"steps": 3}')
+    elif there:
+        file.write_text("x\n")
+    elif option == "config":
+        return  # read before
+    before = file.read_text() if there else None
+    command = "optimize" if option == "seed" else "blend" if option == "images" else "generate"
+    more = [] if option == "ensemble" else ["--ensemble", DEMO]
+    result = diffens(command, f"--{option}", file, *more, "--log", file, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert f"--log: found the file that --{option} reads, expected another" in result.stderr
+    assert (file.read_text() if file.exists() else None) == before
+
+
+def test_a_log_is_not_standard_input(tmp_path):
+    (tmp_path / "p.txt").write_text("a dog\n")
+    with open(tmp_path / "p.txt") as prompts:
+        result = subprocess.run([BUILD / "diffens", "generate", "--prompts", "-", "--log",
+                                 tmp_path / "p.txt"], stdin=prompts, stderr=subprocess.PIPE)
+    assert result.returncode == 2 and b"--log: found the file that --prompts" in result.stderr
+    assert (tmp_path / "p.txt").read_text() == "a dog\n"
+
+
+def test_a_log_is_no_file_of_a_run(tmp_path):
+    (tmp_path / "run/images").mkdir(parents=True)
+    (tmp_path / "run/run.json").write_text("{}")
+    (tmp_path / "link").symlink_to("run/run.json")
+    command = ["generate", "--prompt", "x", *NOBODY, "--out", tmp_path / "run", "--log"]
+    for name in "run/run.json", "run/images/000_plain.png", "link":
+        there = (tmp_path / name).exists()
+        result = diffens(*command, tmp_path / name)
+        assert result.returncode == 2
+        assert "--log: found a file in the directory of --out, expected" in result.stderr
+        assert "a name that ends in .log may be there" in result.stderr
+        assert (tmp_path / name).exists() == there
+    merge = diffens("merge", tmp_path / "run", "--out", tmp_path / "other", "--log",
+                    tmp_path / "run/run.json")
+    assert merge.returncode == 2 and "in the directory of a run" in merge.stderr
+    assert (tmp_path / "run/run.json").read_text() == "{}"
+    diffens(*command, tmp_path / "run/this.log")
+    assert "nobody" in (tmp_path / "run/this.log").read_text()
+
+
+def test_standard_output_that_does_not_wait():
+    whole = diffens("optimize", "--help").stdout
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    run = subprocess.Popen([BUILD / "diffens", "optimize", "--help"], stdout=theirs)
+    os.close(theirs)
+    time.sleep(0.5)
+    with open(ours) as pipe:
+        read = pipe.read()
+    assert run.wait(timeout=60) == 0
+    assert len(whole) > 4096 and read == whole
 
 
 def catches(pid, number):

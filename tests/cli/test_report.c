@@ -91,6 +91,23 @@ static void test_loss_table(void)
     }
 }
 
+static void test_long_lines_of_losses(void)
+{
+    for (int more = 0; more < 2; more++) {
+        struct loss_table t = {0};
+        struct err e = {0};
+        FILE *file = fopen(path_of("t.csv"), "w");
+        fprintf(file, "epoch,total\n1,%0*d\n2,5", 64 * 1024 - 2 + more, 7);
+        fclose(file);
+        CHECK_INT(loss_table_read(&t, path_of("t.csv"), &e), !more);
+        if (more)
+            CHECK_HAS(e.message, "t.csv: line 2: found more than 65536 bytes");
+        else
+            CHECK(t.rows == 2 && t.value[1][0] == 7 && t.value[1][1] == 5);
+        loss_table_free(&t);
+    }
+}
+
 static void test_charts(void)
 {
     static const char *const names[] = {"<b>", "other"};
@@ -239,6 +256,7 @@ int main(void)
     }
     RUN(test_html);
     RUN(test_loss_table);
+    RUN(test_long_lines_of_losses);
     RUN(test_charts);
     RUN(test_pages);
     char command[128];

@@ -118,6 +118,25 @@ def test_parts_that_do_not_fit(parts, diffens, tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("key, other", [("device", "cuda:7"), ("dtype", "bfloat16"),
+                                        ("libtorch", "0.1")])
+def test_parts_of_other_machines(parts, diffens, record, tmp_path, key, other):
+    copies = [tmp_path / f"part-{i}" for i in range(3)]
+    for part, copy in zip(parts["generate"], copies):
+        shutil.copytree(part, copy)
+    own = record(copies[0])[key]
+    alter(copies[1], lambda r: r.update({key: other}))
+    result = diffens("merge", *copies, "--out", tmp_path / "run")
+    assert (f"{copies[1]}: bits may differ from those of {copies[0]}: {key}: found {other}, "
+            f"expected {own}") in result.stderr
+    assert result.stderr.count("bits may differ") == 1
+    for copy in copies:
+        alter(copy, lambda r: r["options"].update(deterministic=True))
+    result = diffens("merge", *copies, "--out", tmp_path / "exact", status=3)
+    assert f"--deterministic: {key}: found {other}, expected {own}" in result.stderr
+    assert not (tmp_path / "exact").exists()
+
+
 def test_an_option_with_a_value_like_an_option(work, diffens, record, tmp_path):
     arguments = [*work["generate"][0], "--negative=--out"]
     diffens(*arguments, "--shard", "0/1", "--out", tmp_path / "part", "-q")
