@@ -2,6 +2,7 @@
  * report_making.c, looks and movement to report/style.css and report/script.js. */
 #include "run/report.h"
 
+#include "base/stop.h"
 #include "run/html.h"
 #include "run/report_data.h"
 #include "run/report_internal.h"
@@ -111,7 +112,7 @@ static bool write_page(struct report_page *p, struct err *e)
     add_navigation(p);
     str_add(&p->text, "</header>\n<main>\n");
     for (int64_t n = p->first; n < p->end; n++)
-        if (!report_add_case(p, n, e))
+        if (!stop_check(e) || !report_add_case(p, n, e))
             return false;
     if (!report_add_making(p, e))
         return false;

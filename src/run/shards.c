@@ -105,8 +105,9 @@ static bool read_all(struct shards *s, const char *const *directories, int count
         struct place place = {0};
         bool ok = read_shard(directories[i], &shard, &place, e);
         if (ok && i == 0) {
-            s->room = place.count > count ? count + 1 : (int)place.count;
-            s->of = calloc((size_t)s->room, sizeof *s->of);
+            int room = place.count > count ? count + 1 : (int)place.count;
+            s->of = calloc((size_t)room, sizeof *s->of);
+            s->room = s->of ? room : 0;
             ok = s->of || no_memory(e);
             s->count = ok ? (int)place.count : 0;
             s->cases = place.cases;

@@ -229,16 +229,19 @@ static tc_tensor *noise(tc_scope *up, uint64_t seed, int64_t epoch, int first,
     tc_scope *s = tc_push(up);
     int count = (int)tc_size(x, 0);
     int64_t side = tc_size(x, 2);
-    tc_tensor *all = NULL;
+    tc_tensor **each = calloc((size_t)count, sizeof *each);
+    if (!each)
+        tc_fail(s, ERR_MEMORY, "no host memory to augment crops");
     for (int i = 0; i < count && tc_ok(s); i++) {
         struct draw d = draw_of(seed, epoch, first + i, 4);
         double strength = uniform(&d, 0, NOISE);
         tc_rng *rng = tc_rng_new(s, crops_random(d.seed, d.stream, d.at, UINT64_MAX));
         tc_tensor *one = tc_randn(s, rng, SHAPE(1, 3, side, side));
-        one = tc_scale(s, tc_cast(s, one, tc_dtype_of(x)), strength);
-        all = all ? tc_cat(s, 2, (tc_tensor *[]){all, one}, 0) : one;
+        each[i] = tc_scale(s, tc_cast(s, one, tc_dtype_of(x)), strength);
     }
-    return tc_pop(s, tc_add(s, x, all));
+    x = tc_add(s, x, tc_cat(s, count, each, 0));
+    free(each);
+    return tc_pop(s, x);
 }
 
 tc_tensor *augment_crops(tc_scope *up, unsigned kinds, uint64_t seed, int64_t epoch,

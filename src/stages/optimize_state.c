@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FORMAT_VERSION "2"
 #define MAX_TENSORS 9
@@ -298,7 +299,9 @@ bool optimize_restore(struct optimize *o, const char *path, const char *identity
                           STR_SHOW(previous));
         ok = older && first.code == ERR_INPUT &&
              read_state(o, previous, identity, text, e);
-        if (!ok)
+        if (ok)
+            unlink(path); /* or the next save would put it in the place of the good one */
+        else
             *e = first;
     } else if (ok && older && !newer) {
         ok = read_state(o, previous, identity, text, e);

@@ -2,6 +2,7 @@
  * run/figure.h. */
 #include "stages/sheet.h"
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "models/ensemble.h"
 #include "models/prompts.h"
@@ -121,8 +122,8 @@ static bool picture_at(void *user, int row, int column, struct image *out, struc
     const struct sheet *sheet = user;
     const struct record *r = sheet->p->run->record;
     int cell = cell_at(sheet, row, column);
-    return !record_cell_is_done(r, cell) ||
-           image_read(out, record_cell_path(r, cell), NULL, e);
+    return stop_check(e) && (!record_cell_is_done(r, cell) ||
+                             image_read(out, record_cell_path(r, cell), NULL, e));
 }
 
 /* The curves of a case, one beside the other; a case without a table has none. */
@@ -174,7 +175,8 @@ static char *case_label(const struct plan *p, int64_t n)
 static bool publish(const struct plan *p, const struct figure *f, struct err *e)
 {
     struct record *r = p->run->record;
-    for (int page = 0; page < figure_pages(f); page++) {
+    int pages = figure_pages(f);
+    for (int page = 0; page < pages; page++) {
         char name[32];
         if (!record_add_file(r, figure_page_name(page, name), e))
             return false;
@@ -183,7 +185,7 @@ static bool publish(const struct plan *p, const struct figure *f, struct err *e)
     int count = record_figure_texts(r, &texts, e);
     if (count == 0 || !figure_write(f, r->directory, texts, count, NULL, e))
         return false;
-    for (int page = 0; page < figure_pages(f); page++) {
+    for (int page = 0; page < pages; page++) {
         char name[32];
         if (!record_file_done(r, figure_page_name(page, name), e))
             return false;

@@ -67,7 +67,7 @@ template <class Work> static void each_block(int64_t rows, int64_t columns, Work
     int64_t threads = at::get_num_threads(), bands = (rows + BAND - 1) / BAND,
             width = columns;
     if (bands < threads) // each takes some of the columns, too
-        width = round_up(columns * bands / threads, PANEL_WIDTH);
+        width = round_up((columns * bands + threads - 1) / threads, PANEL_WIDTH);
     else
         bands = round_up(bands, threads);
     int64_t height = round_up((rows + bands - 1) / bands, TILE_ROWS);

@@ -251,8 +251,12 @@ struct precise_products {
 
 tc_tensor *tc_matmul_precise(tc_scope *s, tc_tensor *a, tc_tensor *b)
 {
-    precise_products guard;
-    return tc_matmul(s, a, b);
+    return tc_run(s, "matmul_precise", {a, b}, [&] {
+        precise_products guard;
+        at::Tensor out = at::matmul(a->value, b->value);
+        tc_count_kernel(s, &tc_work::products, out, a->value.size(-1));
+        return out;
+    });
 }
 
 // Layers
@@ -267,7 +271,7 @@ static bool is_packed(const at::Tensor &weight)
 
 static bool suits_panels(const at::Tensor &x, const at::Tensor &weight)
 {
-    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() > 1 &&
+    return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.dim() > 2 &&
            weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
            dense_suits(x.size(-2), weight.size(0), weight.size(1));
 }

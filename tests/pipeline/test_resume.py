@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -270,6 +271,23 @@ def test_damaged_checkpoints(work, start, diffens, tmp_path, damage):
         assert differences(run, reference) == []
     else:
         assert "to begin the case anew" in result.stderr
+
+
+def test_a_checkpoint_that_was_fallen_back_on_stays(work, start, diffens, tmp_path):
+    """Until a newer one is there: here the next cannot be written."""
+    arguments, reference = work["optimize"]
+    run = tmp_path / "run"
+    signal_at(start(*arguments, "--out", run), r"case 000, step (1[2-9]|[23])", signal.SIGTERM)
+    latest = run / "checkpoints/000.safetensors"
+    size = latest.stat().st_size
+    latest.write_bytes(latest.read_bytes()[:-300] + bytes(300))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, resource.RLIM_INFINITY))
+    try:
+        diffens(*arguments, "--out", run, "--resume", status=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, [resource.RLIM_INFINITY] * 2)
+    diffens(*arguments, "--out", run, "--resume")
+    assert differences(run, reference) == []
 
 
 def test_checkpoints_of_another_format(work, start, diffens, tmp_path):

@@ -179,6 +179,21 @@ static void threads_change_no_bit(void)
     CHECK(memcmp(one, three, sizeof one) == 0);
 }
 
+/* More of them than rows and columns can be shared out to. */
+static void threads_may_be_many(void)
+{
+    struct err e = {0};
+    tc_scope *s = tc_open(&(struct tc_settings){.device = "cpu", .threads = 200}, &e);
+    tc_tensor *x = tc_full(s, TC_F32, SHAPE(1, 77, 8), 1);
+    tc_tensor *weight = tc_linear_pack(s, tc_full(s, TC_F32, SHAPE(16, 8), 1), x);
+    float y[77 * 16];
+    CHECK_INT(tc_rank(weight), 3);
+    CHECK(tc_to_host(s, tc_linear(s, x, weight, NULL), TC_F32, y, sizeof y));
+    for (int i = 0; i < 77 * 16; i++)
+        CHECK(y[i] == 8);
+    tc_close(s);
+}
+
 static void pictures_beside_each_other_change_no_bit(void)
 {
     tc_scope *s = tc_push(root);
@@ -209,6 +224,7 @@ int main(void)
     RUN(pictures_beside_each_other_change_no_bit);
     tc_close(root);
     RUN(threads_change_no_bit);
+    RUN(threads_may_be_many);
     CHECK_INT(tc_live_tensors(), 0);
     return CHECK_EXIT();
 }
