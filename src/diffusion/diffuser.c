@@ -56,6 +56,14 @@ static bool check_agreement(const struct diffuser *d, const char *directory,
                        "%s: tokenizer/vocab.json: found %lld tokens, expected the text "
                        "encoder's vocab_size %lld",
                        STR_SHOW(directory), vocabulary, (long long)d->text.vocab_size);
+    long long most = tokenizer_max_length(d->tokenizer);
+    if (most > d->text.max_position_embeddings)
+        return err_set(e, ERR_INPUT,
+                       "%s: tokenizer/tokenizer_config.json: model_max_length: found "
+                       "%lld, expected at most the text encoder's "
+                       "max_position_embeddings %lld",
+                       STR_SHOW(directory), most,
+                       (long long)d->text.max_position_embeddings);
     if (d->unet.cross_attention_dim != d->text.hidden_size)
         return err_set(
             e, ERR_INPUT,

@@ -94,7 +94,13 @@ static bool load_tokenizer(struct diffuser *d, const char *path, bool v2, struct
     if (!d->tokenizer)
         return false;
     tokenizer_set_padding(d->tokenizer, v2);
-    long long vocabulary = tokenizer_vocab_size(d->tokenizer);
+    long long vocabulary = tokenizer_vocab_size(d->tokenizer),
+              most = tokenizer_max_length(d->tokenizer);
+    if (most > d->text.max_position_embeddings)
+        return err_set(e, ERR_INPUT,
+                       "%s: found a text encoder of %lld positions, expected the "
+                       "tokenizer's %lld or more",
+                       STR_SHOW(path), (long long)d->text.max_position_embeddings, most);
     return vocabulary == d->text.vocab_size ||
            err_set(e, ERR_INPUT,
                    "%s: found a text encoder of %lld tokens, expected the tokenizer's "

@@ -56,6 +56,15 @@ bool journal_add(struct journal *j, const char *line, struct err *e)
     return ok;
 }
 
+bool journal_flush(struct journal *j, struct err *e)
+{
+    int status;
+    do
+        status = fsync(j->fd);
+    while (status != 0 && errno == EINTR);
+    return status == 0 || fail(j, "flush", errno, e);
+}
+
 void journal_remove(struct journal *j)
 {
     if (j->path)

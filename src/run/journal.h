@@ -19,6 +19,10 @@ bool journal_begin(struct journal *j, const char *directory, struct err *e);
 /* Appends `line`, which has no line break. ERR_OUTPUT. */
 bool journal_add(struct journal *j, const char *line, struct err *e);
 
+/* Waits until the disk has all lines: before something is there that only they explain.
+ * ERR_OUTPUT. */
+bool journal_flush(struct journal *j, struct err *e);
+
 /* Removes it, once run.json says all that it says. */
 void journal_remove(struct journal *j);
 

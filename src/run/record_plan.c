@@ -322,7 +322,9 @@ bool record_add_file(struct record *r, const char *file, struct err *e)
     *name_slot(s, file) = s->file_count++;
     if (!set_path(r, file, &f->path, e) || !s->begun)
         return e->code == ERR_OK;
-    return record_claim(r, &s->former, file, f->path, e) && record_note_file(s, f, e);
+    /* After a power cut a file that nothing lists would count as somebody else's. */
+    return record_claim(r, &s->former, file, f->path, e) && record_note_file(s, f, e) &&
+           journal_flush(&s->journal, e);
 }
 
 const char *record_cell_path(const struct record *r, int cell)

@@ -232,6 +232,9 @@ ROWS = [
           text(TOKENS | {"a b": 659}), text(TOKENS | {"": 659})),
     inputs("a vocabulary larger than the embedding", DRAW, r"66\d.*659|659.*66\d", demo_with(
         {"plain/tokenizer/vocab.json": text(TOKENS | {"zq": 659, "qz": 660})})),
+    inputs("more tokens than the text encoder has places", DRAW,
+           r"tokenizer_config\.json: model_max_length: found 100, expected .* 77", demo_with(
+               {"plain/tokenizer/tokenizer_config.json": text({"model_max_length": 100})})),
     inputs("special tokens missing", DRAW, r"/plain/tokenizer/\w+\.json: .*found .*<\|(end|start)oftext\|>\", expected", demo_with(
         {"plain/tokenizer/vocab.json": text({k: v for k, v in TOKENS.items() if "|" not in k})})),
     model("lines", "tokenizer/merges.txt", r"line \d+: found \".*\", expected", *(
