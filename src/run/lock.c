@@ -26,6 +26,7 @@ struct holder {
     char host[HOST_NAME_MAX + 1];
     int64_t pid;
     char boot[40];    /* of the machine */
+    char space[40];   /* of process ids: a container has its own */
     char started[24]; /* when the process began, in ticks since then: pids come again */
     char job[40];     /* of Slurm */
     int64_t restarts; /* of that job */
@@ -58,12 +59,19 @@ static void read_start(int64_t pid, char *out, size_t size)
              at ? at + 1 : "");
 }
 
+static void read_space(char *out, size_t size)
+{
+    ssize_t length = readlink("/proc/self/ns/pid", out, size - 1);
+    out[length > 0 ? length : 0] = 0;
+}
+
 static void describe_self(struct holder *h)
 {
     const char *job = getenv("SLURM_JOB_ID"), *restarts = getenv("SLURM_RESTART_COUNT");
     *h = (struct holder){.pid = getpid(), .restarts = restarts ? atoi(restarts) : 0};
     gethostname(h->host, sizeof h->host - 1);
     read_line("/proc/sys/kernel/random/boot_id", h->boot, sizeof h->boot);
+    read_space(h->space, sizeof h->space);
     read_start(h->pid, h->started, sizeof h->started);
     snprintf(h->job, sizeof h->job, "%s", job ? job : "");
 }
@@ -80,7 +88,8 @@ static const char *stale_because(const struct holder *h)
         return NULL;
     if (h->boot[0] && self.boot[0] && strcmp(h->boot, self.boot) != 0)
         return "the machine was started anew since";
-    if (h->pid < 1 || h->pid > INT_MAX)
+    bool elsewhere = h->space[0] && self.space[0] && strcmp(h->space, self.space) != 0;
+    if (elsewhere || h->pid < 1 || h->pid > INT_MAX)
         return NULL;
     if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
         return "that process is gone";
@@ -101,6 +110,8 @@ static void write_holder(const struct holder *h, struct str *out)
     json_write_int(&w, h->pid);
     json_write_key(&w, "boot");
     json_write_string(&w, h->boot);
+    json_write_key(&w, "pid_namespace");
+    json_write_string(&w, h->space);
     json_write_key(&w, "started");
     json_write_string(&w, h->started);
     json_write_key(&w, "slurm_job");
@@ -130,6 +141,7 @@ static bool read_holder(const char *path, struct holder *h, bool *there, struct 
               take_text(d.root, "host", h->host, sizeof h->host, e) &&
               config_may_int(d.root, "pid", 0, INT64_MAX, &h->pid, e) &&
               take_text(d.root, "boot", h->boot, sizeof h->boot, e) &&
+              take_text(d.root, "pid_namespace", h->space, sizeof h->space, e) &&
               take_text(d.root, "started", h->started, sizeof h->started, e) &&
               take_text(d.root, "slurm_job", h->job, sizeof h->job, e) &&
               config_may_int(d.root, "slurm_restarts", 0, INT64_MAX, &h->restarts, e);

@@ -435,6 +435,13 @@ static void test_lock(void)
     write_lock(host, getpid(), "another-boot", "");
     CHECK(lock_once(&e));
     CHECK_HAS(notes, "started anew");
+    char text[400]; /* of a container, where the number means another process */
+    snprintf(text, sizeof text,
+             "{\"host\": \"%s\", \"pid\": %ld, \"pid_namespace\": \"pid:[1]\"}\n", host,
+             (long)gone);
+    write_file("run/run.lock", text);
+    CHECK(!lock_once(&e));
+    CHECK_INT(e.code, ERR_LOCKED);
     write_lock("elsewhere", gone, "another-boot", "");
     CHECK(!lock_once(&e));
     CHECK_HAS(e.message, "elsewhere");
