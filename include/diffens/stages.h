@@ -25,6 +25,8 @@ struct run {
     const struct ensemble *ensemble; /* its diffusers are those of the run, in order */
     const struct prompts *prompts;   /* NULL with --images */
     struct record *record;           /* open, nothing planned yet */
+    const struct err *unwritable;    /* why nothing can be written to its directory, in
+                                        which only a finished run is confirmed; or NULL */
 };
 
 /* Does all that is asked for: plans, opens the device, makes parents, mixtures and the

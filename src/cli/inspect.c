@@ -9,6 +9,7 @@
 #include "io/json_write.h"
 #include "io/limits.h"
 #include "run/directory.h"
+#include "run/former.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,7 @@ bool command_inspect(const struct options *o, struct err *e)
     bool ok =
         (read_record(&d, path, &run, e) ||
          err_hint(e, "inspect takes a picture that diffens made, or a run directory")) &&
-        config_as_object(d.root, e);
+        config_as_object(d.root, e) && former_run_check_format(d.root, e);
     if (ok && o->json)
         add_json(&out, d.root);
     else if (ok)

@@ -165,10 +165,16 @@ static bool run_locked(const char *directory, const char *name, struct run run,
                        struct display *display, struct err *e)
 {
     struct lock lock = {0};
+    struct err unlocked = {0};
     const struct options *o = run.options;
-    bool ok = lock_take(&lock, directory, &display->progress, e) &&
-              (o->force || o->resume || run_directory_check_new(directory, e)) &&
-              run_in(directory, name, run, display, e);
+    bool ok = lock_take(&lock, directory, &display->progress, &unlocked);
+    if (!ok && o->resume && unlocked.code == ERR_OUTPUT)
+        run.unwritable = &unlocked;
+    else if (!ok)
+        *e = unlocked;
+    ok = (ok || run.unwritable) &&
+         (o->force || o->resume || run_directory_check_new(directory, e)) &&
+         run_in(directory, name, run, display, e);
     lock_release(&lock);
     return ok;
 }

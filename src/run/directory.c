@@ -76,12 +76,20 @@ static int number_of(const char *name, const char *command)
     return count >= 3 && count <= 6 && !digits[count] ? atoi(digits) : -1;
 }
 
+static bool has_record(const char *directory)
+{
+    char *record = str_path(directory, RUN_RECORD);
+    bool has = record && access(record, F_OK) == 0;
+    free(record);
+    return has;
+}
+
 static bool holds_run(const char *name)
 {
-    struct str record = {0};
-    str_addf(&record, RUNS_FOLDER "/%s/" RUN_RECORD, name);
-    bool holds = !record.failed && access(str_text(&record), F_OK) == 0;
-    str_free(&record);
+    struct str directory = {0};
+    str_addf(&directory, RUNS_FOLDER "/%s", name);
+    bool holds = !directory.failed && has_record(str_text(&directory));
+    str_free(&directory);
     return holds;
 }
 
@@ -123,7 +131,8 @@ static bool fail_to_make(struct err *e, const char *path)
                        "makes it");
 }
 
-static bool make_given(const char *out, char **path, bool *made, struct err *e)
+static bool make_given(const char *out, bool resume, char **path, bool *made,
+                       struct err *e)
 {
     struct stat st;
     *path = str_dup(out);
@@ -142,7 +151,9 @@ static bool make_given(const char *out, char **path, bool *made, struct err *e)
         errno = ENOTDIR;
         return run_directory_fail(e, *path, "write there");
     }
-    return access(*path, W_OK | X_OK) == 0 || run_directory_fail(e, *path, "write there");
+    /* Of a finished run there may be nothing to write. */
+    return access(*path, W_OK | X_OK) == 0 || (resume && has_record(*path)) ||
+           run_directory_fail(e, *path, "write there");
 }
 
 bool run_directory_make(const char *out, const char *command, bool resume, char **path,
@@ -157,7 +168,7 @@ bool run_directory_make(const char *out, const char *command, bool resume, char 
             return true;
     }
     *made = !out;
-    bool ok = out ? make_given(out, path, made, e) : make_next(command, path, e);
+    bool ok = out ? make_given(out, resume, path, made, e) : make_next(command, path, e);
     if (!ok) {
         free(*path);
         *path = NULL;

@@ -14,7 +14,8 @@
 /* Makes the folder of a run; *path (free()) is its name. With `out` NULL it is the first
  * free diffens-runs/COMMAND-001, -002, ..., taken atomically; or, to `resume`, the last
  * of these that holds a run, if there is one. A given folder is made where it is missing.
- * ERR_OUTPUT where nothing can be written. *made says whether the folder is new. */
+ * ERR_OUTPUT where nothing can be written, but for a folder that holds a run to resume,
+ * which may be finished. *made says whether the folder is new. */
 bool run_directory_make(const char *out, const char *command, bool resume, char **path,
                         bool *made, struct err *e);
 

@@ -25,7 +25,7 @@ static bool no_memory(struct err *e)
 /* run.json */
 
 /* Records from before there was a format are of the first. */
-static bool check_format(const struct json *record, struct err *e)
+bool former_run_check_format(const struct json *record, struct err *e)
 {
     int64_t format = RECORD_FORMAT;
     if (!config_may_int(record, "format", 1, INT32_MAX, &format, e))
@@ -243,7 +243,8 @@ static bool read_all(struct former_run *f, const char *directory, const char *re
 {
     f->state = "running";
     if (!json_read(&f->record, record, LIMIT_JSON_RECORD, e) ||
-        !config_as_object(f->record.root, e) || !check_format(f->record.root, e) ||
+        !config_as_object(f->record.root, e) ||
+        !former_run_check_format(f->record.root, e) ||
         !journal_read(&f->journal, directory, &f->dropped, e) ||
         !config_may_string(f->record.root, "state", &f->state, e) || !read_cells(f, e) ||
         !read_cases(f, e) || !read_outcomes(f, e) || !read_files(f, e))

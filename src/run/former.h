@@ -43,6 +43,10 @@ struct former_run {
     int dropped;   /* lines of the journal that are torn or make no sense */
 };
 
+/* Whether this diffens knows what such a record says, an object. ERR_INPUT with both
+ * numbers where a newer one has made it. */
+bool former_run_check_format(const struct json *record, struct err *e);
+
 /* Reads them, if they are there. ERR_INPUT where run.json is not a record. */
 bool former_run_open(struct former_run *f, const char *directory, struct err *e);
 

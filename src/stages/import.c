@@ -8,6 +8,7 @@
 #include "io/limits.h"
 #include "models/safe_name.h"
 #include "run/directory.h"
+#include "run/former.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -224,7 +225,7 @@ static bool open_run(struct import *i, const char *record, struct err *e)
     struct json_document d = {0};
     const struct json *cells;
     bool ok = json_read(&d, record, LIMIT_JSON_RECORD, e) &&
-              config_as_object(d.root, e) &&
+              config_as_object(d.root, e) && former_run_check_format(d.root, e) &&
               config_need_array(d.root, "cells", 1, SIZE_MAX, &cells, e) &&
               read_parents(i, cells, e) && check_complete(i, d.root, e);
     for (int64_t f = 0; ok && f < i->cases * i->models; f++)

@@ -79,14 +79,20 @@ static bool check_finite(const struct plan *p, struct err *e)
                    record_cell_path(p->run->record, first), missing, cells);
 }
 
-/* All of it is there: only what --images names and images.npy are looked at again. */
-static bool confirm(struct plan *p, struct err *e)
+/* What --images names and images.npy are looked at again, and the directory tidied. */
+static bool look_again(struct plan *p, struct err *e)
 {
     struct image_tensor images = {0};
     bool ok =
         parents_open(p, &images, e) && (p->diffusers || parents_import(p, &images, e));
     ok = parents_close(p, &images, e) && ok;
-    if (!ok || !record_tidy(p->run->record, e))
+    return ok && record_tidy(p->run->record, e);
+}
+
+/* All of it is there. */
+static bool confirm(struct plan *p, struct err *e)
+{
+    if (!p->run->unwritable && !look_again(p, e))
         return false;
     for (int m = 0; m < p->models; m++)
         plan_announce_parents(p, m);
@@ -133,6 +139,10 @@ static bool run_plan(struct plan *p, struct err *e)
         return false;
     if (complete)
         return confirm(p, e);
+    if (run->unwritable) {
+        *e = *run->unwritable;
+        return false;
+    }
     plan_keep_networks(p);
     if (!plan_check_disk(p, e))
         return false;

@@ -114,6 +114,34 @@ def test_models_that_may_not_be_written(drawing, critical, tmp_path):
     assert differences(tmp_path / "run", drawing[1]) == []
 
 
+def test_a_finished_run_where_nothing_can_be_written(drawing, tmp_path):
+    """It is confirmed, on a full disk and a read-only one; one that is not ends as before."""
+    disk, out = tmp_path / "disk", tmp_path / "disk/run"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk],
+                      capture_output=True).returncode != 0:
+        pytest.skip("may not mount a tmpfs")
+    try:
+        run(drawing, out, check=True)
+        with open(disk / "ballast", "wb", buffering=0) as ballast:
+            with pytest.raises(OSError):
+                while True:
+                    ballast.write(bytes(4096))
+        for state in "full", "read-only":
+            if state == "read-only":
+                subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            result = run(drawing, out, "--resume")
+            assert result.returncode == 0 and "nothing to do" in result.stderr, result.stderr
+            assert len(result.stdout.splitlines()) == len(list((out / "images").iterdir()))
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        next((out / "images").iterdir()).unlink()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        result = run(drawing, out, "--resume")
+        assert result.returncode == 4 and "Read-only file system" in result.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_output_that_may_not_be_written(drawing, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
