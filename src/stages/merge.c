@@ -16,6 +16,7 @@
 #include "stages/sheet.h"
 #include "stages/summary.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -247,7 +248,8 @@ static bool copy(const char *from, const char *to, struct err *e)
     return ok;
 }
 
-/* A link where the file system can and nothing is in the way, else a copy. */
+/* A link where the file system can and nothing is in the way, else a copy. Of what a
+ * symbolic link leads to: the link itself would lead elsewhere from another folder. */
 static bool take_file(const char *directory, const char *file, const char *sha256,
                       const char *to, struct err *e)
 {
@@ -260,7 +262,8 @@ static bool take_file(const char *directory, const char *file, const char *sha25
         ok = err_set(e, ERR_INPUT,
                      "%s: sha256: found %s, expected %s: altered since the run made it",
                      STR_SHOW(from), hex, sha256);
-    ok = ok && (link(from, to) == 0 || copy(from, to, e));
+    ok = ok && (linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0 ||
+                copy(from, to, e));
     free(from);
     return ok;
 }

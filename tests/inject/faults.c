@@ -82,6 +82,9 @@ WRAP(FAULT_WRITE, int, -1, ftruncate64, (int fd, off_t size), (fd, size))
 WRAP(FAULT_FLUSH, int, -1, fsync, (int fd), (fd))
 WRAP(FAULT_RENAME, int, -1, rename, (const char *from, const char *to), (from, to))
 WRAP(FAULT_RENAME, int, -1, link, (const char *from, const char *to), (from, to))
+WRAP(FAULT_RENAME, int, -1, linkat,
+     (int from_at, const char *from, int to_at, const char *to, int flags),
+     (from_at, from, to_at, to, flags))
 WRAP(FAULT_FOLDER, int, -1, mkdir, (const char *path, mode_t mode), (path, mode))
 WRAP(FAULT_LOOK, int, -1, stat64, (const char *path, struct stat *out), (path, out))
 WRAP(FAULT_LOOK, int, -1, lstat64, (const char *path, struct stat *out), (path, out))

@@ -36,7 +36,7 @@ static bool keep_journal(struct err *e)
     struct json_document lines = {0};
     int dropped = 0;
     bool ok = journal_begin(&j, ".", e) && journal_add(&j, "{\"a\": 1}", e) &&
-              journal_read(&lines, ".", &dropped, e);
+              journal_flush(&j, e) && journal_read(&lines, ".", &dropped, e);
     journal_remove(&j);
     json_free(&lines);
     return ok;

@@ -106,6 +106,14 @@ def test_a_run_that_was_stopped_is_refused(diffens, tiny, run, tmp_path):
     assert f"--resume and --out {tmp_path}/run\n" in result.stderr
 
 
+def test_a_run_of_a_newer_program_is_refused(diffens, tiny, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    record = tmp_path / "run/run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"format": 99}))
+    result, _ = blend(diffens, tiny, tmp_path / "run", tmp_path / "out", status=3)
+    assert "run/run.json: $.format: found 99, expected at most 1: made by a newer" in result.stderr
+
+
 @pytest.mark.parametrize("array, words", [
     (numpy.zeros((1, 2, 8, 8, 3), numpy.float32), ["<f4"]),
     (numpy.zeros((2, 8, 8, 3), numpy.uint8), ["images"]),

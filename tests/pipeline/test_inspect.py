@@ -190,6 +190,18 @@ def test_wrong_records(diffens, runs, tmp_path, change, message):
     diffens("inspect", path)
 
 
+@pytest.mark.parametrize("option", [[], ["--json"], ["--command"]])
+def test_records_of_a_newer_program(diffens, runs, tmp_path, option):
+    record = json.loads(runs("blend/run.json").read_text())
+    file = tmp_path / "run.json"
+    for path in (tmp_path, file):
+        file.write_text(json.dumps(record | {"format": 99}))
+        error = diffens("inspect", path, *option, status=3).stderr
+        assert f"{file}: $.format: found 99, expected at most 1: made by a newer" in error
+        file.write_text(json.dumps({k: v for k, v in record.items() if k != "format"}))
+        diffens("inspect", path, *option)
+
+
 def test_other_files(diffens, runs, tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "bare.png")
     (tmp_path / "run.json").write_text('{"program": "diffens"}')

@@ -222,6 +222,28 @@ def test_a_finished_run_reads_neither_weights_nor_pictures(work, build, diffens,
                 assert int(read[2]) <= header, line
 
 
+def test_the_journal_is_on_the_disk_before_what_only_it_explains(work, build, tmp_path):
+    """A power cut may take every line that was not flushed, but no file that was."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    arguments, _ = work["generate"]
+    traced = subprocess.run(
+        ["strace", "-f", "-y", "-s", "200", "-o", tmp_path / "trace", "-e",
+         "trace=write,fsync,fdatasync,rename", build / "diffens", *arguments, "--out",
+         tmp_path / "run"], capture_output=True, text=True)
+    if "PTRACE" in traced.stderr:
+        pytest.skip("strace may not trace here")
+    assert traced.returncode == 0, traced.stderr
+    lines = (tmp_path / "trace").read_text().splitlines()
+    for name in ("figure.png", "report.html"):
+        noted, named = (
+            next(i for i, line in enumerate(lines) if re.search(call, line))
+            for call in (rf"write\(\d+<.*/run\.journal>, .*file.*{name}",
+                         rf"rename\(.*, \".*/run/{name}\""))
+        assert any(re.search(r"sync\(\d+<.*/run\.journal>", line)
+                   for line in lines[noted:named]), name
+
+
 def test_missing_files_are_made_again(work, diffens, tmp_path):
     arguments, reference = work["blend"]
     run = tmp_path / "run"
