@@ -89,7 +89,7 @@ struct layer {
     int64_t in;
 };
 
-// Some rows and columns of the result -> c, of lines that far apart
+// Some rows and columns of the result -> c, whose rows are `line` apart
 static void compute(const struct layer &l, int64_t row, int64_t column, int64_t rows,
                     int64_t columns, float *c, int64_t line)
 {
@@ -177,7 +177,7 @@ at::Tensor dense(const at::Tensor &x, const at::Tensor &panels,
                : forward(x, panels, bias);
 }
 
-// value [rows,columns] times the GELU of gate -> y, of lines that far apart
+// value [rows,columns] times the GELU of gate -> y, whose rows are `line` apart
 EACH_PROCESSOR static void apply_gate(const float *value, const float *gate, int64_t rows,
                                       int64_t columns, float *y, int64_t line)
 {

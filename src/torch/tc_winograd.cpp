@@ -295,7 +295,7 @@ at::Tensor winograd_weights(const at::Tensor &weight, int64_t side)
     return u;
 }
 
-// Tiles from `first` on: v [planes,count,Cin], of lines that far apart
+// `count` tiles from `first` on -> v, rows of Cin, in planes that are `plane` apart
 static void take_inputs(const struct winograd &g, int64_t first, int64_t count, float *v,
                         int64_t plane)
 {

@@ -94,13 +94,14 @@ def test_a_joining_that_was_cut_off(work, parts, diffens, tmp_path):
 def test_a_picture_that_is_a_symbolic_link(work, parts, diffens, tmp_path):
     part, run = tmp_path / "part", tmp_path / "run"
     shutil.copytree(parts["blend"][1], part)
-    for number, picture in enumerate(sorted(part.glob("*/*.png"))):
-        (tmp_path / "elsewhere").mkdir(exist_ok=True)
-        picture.rename(tmp_path / f"elsewhere/{number}.png")
-        picture.symlink_to(f"../../elsewhere/{number}.png")
-    diffens("merge", parts["blend"][0], part, parts["blend"][2], "--out", run / "deeper")
+    pictures = sorted(part.glob("*/*.png"))
+    (part / "elsewhere").mkdir()
+    for number, picture in enumerate(pictures):
+        picture.rename(part / f"elsewhere/{number}.png")
+        picture.symlink_to(f"../elsewhere/{number}.png")
+    diffens("merge", parts["blend"][0], part, parts["blend"][2], "--out", run)
     assert not [file for file in run.rglob("*") if file.is_symlink()]
-    assert differences(run / "deeper", work["blend"][1]) == []
+    assert differences(run, work["blend"][1]) == []
 
 
 def alter(part, change):

@@ -179,7 +179,7 @@ static void threads_change_no_bit(void)
     CHECK(memcmp(one, three, sizeof one) == 0);
 }
 
-/* More of them than rows and columns can be shared out to. */
+/* More of them than there are rows and columns to share out. */
 static void threads_may_be_many(void)
 {
     struct err e = {0};
